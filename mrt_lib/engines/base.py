@@ -1,0 +1,77 @@
+"""What turns token prompts into sampled tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample.
+
+    Attributes:
+        max_new_tokens: most tokens generated per prompt, stop tokens included.
+        temperature: 0 is greedy.
+        top_p: nucleus mass in (0, 1].
+        stop: token sequences that end a generation; the sequence is kept in the result.
+        seed: with the prompt's position in the call, fixes every draw of that prompt.
+    """
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: tuple[tuple[int, ...], ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_new_tokens, int) or self.max_new_tokens <= 0:
+            raise ValueError(f"max_new_tokens must be a positive integer, got {self.max_new_tokens!r}")
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+        if any(len(sequence) == 0 for sequence in self.stop):
+            raise ValueError("a stop sequence is empty")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Tokens generated after one prompt.
+
+    Attributes:
+        token_ids: the new tokens, a final stop sequence included.
+        log_probs: log-probability of each under the sampled distribution (temperature and top-p
+            applied; greedy: temperature 1).
+        finish: "stop" if a stop sequence ended it, "length" if the token limit did.
+    """
+
+    token_ids: list[int]
+    log_probs: list[float]
+    finish: Literal["stop", "length"]
+
+
+class Engine(Protocol):
+    """Generates in the order of the prompts; the same sampling gives the same tokens."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, progress: bool = False
+    ) -> list[Generation]:
+        """One generation per prompt.
+
+        Raises:
+            ValueError: a prompt is empty, or prompt and new tokens exceed the model's context.
+        """
+
+
+def check_prompts(prompts: Sequence[Sequence[int]], sampling: Sampling, context: int) -> None:
+    """ValueError naming the first prompt that is empty or leaves no room for the new tokens."""
+    for i, prompt in enumerate(prompts):
+        if len(prompt) == 0:
+            raise ValueError(f"prompt {i} is empty")
+        if len(prompt) + sampling.max_new_tokens > context:
+            raise ValueError(
+                f"prompt {i} has {len(prompt)} tokens and {sampling.max_new_tokens} new ones are asked "
+                f"for, but the model's context is {context}; shorten the prompt or the budget"
+            )

@@ -1,0 +1,103 @@
+"""What every task gives: problems with a gold answer, a verifier and, where they exist,
+the finite set of right answers and the value of the optimal policy."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question with its gold answer.
+
+    Attributes:
+        id: unique within a task; splits are made from its hash.
+        task: name that `mrt_lib.tasks.get_task` knows.
+        question: the text that a template puts into the prompt.
+        answer: the gold answer as text.
+        facts: the numbers and names that the question was made from.
+    """
+
+    id: str
+    task: str
+    question: str
+    answer: str
+    facts: Mapping[str, int | str] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """A family of problems with a verifier."""
+
+    @property
+    def name(self) -> str:
+        """The name under which `get_task` finds this task."""
+
+    def sample(self, rng: np.random.Generator, n: int, split: str = "train") -> list[Problem]:
+        """`n` problems drawn with replacement from one split."""
+
+    def score(self, problem: Problem, answer_text: str) -> float:
+        """1.0 if the answer is right, else 0.0; never raises on model output."""
+
+    def answers(self, problem: Problem) -> tuple[str, ...] | None:
+        """Every right answer as text, or None where there are too many to list."""
+
+    def optimal_values(self, episodes: int) -> np.ndarray | None:
+        """Best possible value after 0..`episodes` episodes, shape (episodes + 1,), or None."""
+
+
+def write_problems(path: str | Path, problems: Iterable[Problem]) -> None:
+    """Write problems as JSONL; the file appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(json.dumps(asdict(p)) + "\n" for p in problems))
+    os.replace(temporary, path)
+
+
+def read_problems(path: str | Path) -> list[Problem]:
+    """Read problems from JSONL.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a line is not JSON, or a field is missing, unknown, empty or of the wrong
+            type; file, line and field are named.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no problem file at {path}; `make problems` writes the shipped ones")
+    lines = enumerate(path.read_text().splitlines(), start=1)
+    return [_parse_line(f"{path}:{number}", line) for number, line in lines if line.strip()]
+
+
+def select(problems: Sequence[Problem], n: int, rng: np.random.Generator) -> list[Problem]:
+    """`n` different problems in random order; ValueError if there are fewer."""
+    if not 0 < n <= len(problems):
+        raise ValueError(f"cannot select {n} of {len(problems)} problems; ask for 1..{len(problems)}")
+    return [problems[i] for i in rng.permutation(len(problems))[:n]]
+
+
+def _parse_line(where: str, line: str) -> Problem:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}: not JSON ({error.msg})") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"{where}: expected one JSON object per line, got {type(row).__name__}")
+    known = {f.name for f in fields(Problem)}
+    if unknown := sorted(set(row) - known):
+        raise ValueError(f"{where}: unknown field {unknown[0]!r}; the fields are {sorted(known)}")
+    for name in ("id", "task", "question", "answer"):
+        if name not in row:
+            raise ValueError(f"{where}: field {name!r} is missing")
+        if not isinstance(row[name], str) or not row[name]:
+            raise ValueError(f"{where}: field {name!r} must be a non-empty string, got {row[name]!r}")
+    if not isinstance(row.get("facts", {}), dict):
+        raise ValueError(f"{where}: field 'facts' must be an object, got {row['facts']!r}")
+    return Problem(**row)

@@ -1,0 +1,119 @@
+"""Guided search for an integer root: the testbed whose optimal policy is known.
+
+Find x in 1..n with f(x) = N for an increasing f. One episode of thought is one trial: evaluate f
+at a guess, compare with N, write down the interval that is left::
+
+    solve x(x+b) = 0 4 7 5 b = 6 in 1 31 <think>
+    try 24 : 0 7 2 0 high in 1 23
+    try 13 : 0 2 4 7 low in 14 23
+    </think> 19
+
+A trial leaves "low", "high" or "hit", so information is graded: halving the interval doubles the
+chance of guessing right although nothing is solved yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from mrt_lib.tasks.base import Problem, write_problems
+
+FUNCTIONS: dict[str, Callable[[int, int], int]] = {
+    "x(x+b)": lambda x, b: x * (x + b),
+    "xx+b": lambda x, b: x * x + b,
+}
+OFFSETS = range(32)
+SPLITS = {"train": range(0, 65), "validation": range(65, 80), "test": range(80, 100)}
+MAX_CANDIDATES = 127
+WORDS = ("solve", *FUNCTIONS, "=", "b", "in", "try", ":", "low", "high", "hit", "time", "up")
+
+
+@dataclass(frozen=True)
+class RootSearch:
+    """Root search over 1..`candidates` for one function of `FUNCTIONS` and b in 0..31."""
+
+    candidates: int = 31
+    function: str = "x(x+b)"
+
+    def __post_init__(self) -> None:
+        if self.function not in FUNCTIONS:
+            raise ValueError(f"unknown function {self.function!r}; known: {sorted(FUNCTIONS)}")
+        if not 1 <= self.candidates <= MAX_CANDIDATES:
+            raise ValueError(f"candidates must be in 1..{MAX_CANDIDATES}, got {self.candidates}")
+
+    @property
+    def name(self) -> str:
+        return f"root_search_{self.candidates}{'' if self.function == 'x(x+b)' else '_square'}"
+
+    @cached_property
+    def problems(self) -> dict[str, list[Problem]]:
+        """All problems by split: a hash of function, b and N, so ranges share no test problem."""
+        splits: dict[str, list[Problem]] = {name: [] for name in SPLITS}
+        for b in OFFSETS:
+            for x in range(1, self.candidates + 1):
+                problem = self.problem(x, b)
+                splits[_split_of(problem)].append(problem)
+        return splits
+
+    def problem(self, x: int, b: int) -> Problem:
+        """The problem with root `x` and offset `b`."""
+        target = self.evaluate(x, b)
+        question = f"{self.function} = {self.digits(target)} b = {b} in 1 {self.candidates}"
+        facts = {"b": b, "candidates": self.candidates, "function": self.function, "target": target}
+        return Problem(f"{self.name}:b={b}:N={target}", self.name, question, str(x), facts)
+
+    def evaluate(self, x: int, b: int) -> int:
+        """f(x) with offset `b`."""
+        return FUNCTIONS[self.function](x, b)
+
+    def digits(self, value: int) -> str:
+        """`value` as space-separated digits, as many as this task's largest value has."""
+        largest = max(f(self.candidates, OFFSETS[-1]) for f in FUNCTIONS.values())
+        return " ".join(f"{value:0{len(str(largest))}d}")
+
+    def sample(self, rng: np.random.Generator, n: int, split: str = "train") -> list[Problem]:
+        """`n` problems drawn with replacement; ValueError for an unknown split."""
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {split!r}; known: {sorted(SPLITS)}")
+        pool = self.problems[split]
+        return [pool[i] for i in rng.integers(len(pool), size=n)]
+
+    def score(self, problem: Problem, answer_text: str) -> float:
+        """1.0 if the text is the root and nothing else, else 0.0."""
+        return float(answer_text.strip() == problem.answer)
+
+    def answers(self, problem: Problem) -> tuple[str, ...]:
+        """The one right answer: f is increasing, so the root is unique."""
+        return (problem.answer,)
+
+    def optimal_values(self, episodes: int) -> np.ndarray:
+        """J*_j = min(1, (2^(j+1) - 1) / n) for j = 0..`episodes`, shape (episodes + 1,).
+
+        A deterministic strategy of j trials is a tree in which every trial has three outcomes.
+        "hit" settles one candidate; "low" and "high" lead to subtrees with j - 1 trials left. So it
+        settles at most W(j) = 1 + 2 W(j-1) candidates, with W(0) = 1 for the final guess, which is
+        W(j) = 2^(j+1) - 1. The root is uniform over n candidates and a random strategy is a mixture
+        of deterministic ones, hence the bound; bisection reaches it at every j when n = 2^m - 1.
+        """
+        if episodes < 0:
+            raise ValueError(f"episodes must be at least 0, got {episodes}")
+        settled = 2.0 ** (np.arange(episodes + 1) + 1) - 1
+        return np.minimum(1.0, settled / self.candidates)
+
+
+def write_splits(task: RootSearch, root: str | Path) -> None:
+    """Write `root`/<task name>/<split>.jsonl for every split."""
+    for split, problems in task.problems.items():
+        write_problems(Path(root) / task.name / f"{split}.jsonl", problems)
+
+
+def _split_of(problem: Problem) -> str:
+    key = "{function}:{b}:{target}".format(**problem.facts)
+    bucket = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
+    return next(name for name, buckets in SPLITS.items() if bucket in buckets)

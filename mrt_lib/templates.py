@@ -1,0 +1,145 @@
+"""Prompt layout, end of thinking, forced termination, episode markers and continue markers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Template:
+    """The text around a thought, for one family of models.
+
+    Attributes:
+        name: the key in `TEMPLATES`.
+        prompt: layout with the one placeholder `{question}`, up to the open thinking block.
+        think_end: the token that closes a thought.
+        forced_answer: appended to a prefix of a thought to make the model answer now (mu).
+        finished_answer: appended instead when the model itself has closed the thought.
+        answer_end: the token that ends an answer.
+        boxed_answer: the answer is the last `\\boxed{}`; otherwise it is the whole text.
+        episode_marker: token that opens every episode, or "" where `openers` decide.
+        openers: a step that starts with one of these may open an episode.
+        continue_markers: texts that reopen a closed thought (budget forcing), in rotation.
+    """
+
+    name: str
+    prompt: str
+    think_end: str
+    forced_answer: str
+    finished_answer: str
+    answer_end: str
+    boxed_answer: bool
+    episode_marker: str
+    openers: tuple[str, ...]
+    continue_markers: tuple[str, ...]
+
+
+TESTBED = Template(
+    name="testbed",
+    prompt="solve {question} <think>",
+    think_end="</think>",
+    forced_answer="time up </think>",
+    finished_answer="</think>",
+    answer_end="<eos>",
+    boxed_answer=False,
+    episode_marker="try",
+    openers=(),
+    continue_markers=("try",),
+)
+
+# The texts of the paper's released analysis code, to the letter.
+R1 = Template(
+    name="r1",
+    prompt=(
+        "<｜User｜>{question}\nPlease reason step by step, and put your final answer within "
+        "\\boxed{{}}.<｜Assistant｜><think>\n"
+    ),
+    think_end="</think>",
+    forced_answer=(
+        "\n\nTime is up.\n\nGiven the time I've spent and the approaches I've tried, I should stop "
+        "thinking and formulate a final answer based on what I already have.\n</think>\n\n"
+        "**Step-by-Step Explanation and Answer:**\n\n1. **"
+    ),
+    finished_answer="\n</think>",
+    answer_end="<｜end▁of▁sentence｜>",
+    boxed_answer=True,
+    episode_marker="",
+    openers=(
+        "Wait",
+        "But wait",
+        "Alternatively",
+        "Is there another way to think about this?",
+        "But let me double-check",
+        "But hold on",
+    ),
+    continue_markers=("\nWait", "\nBut wait", "\nAlternatively", "\nBut hold on"),
+)
+
+TEMPLATES = {template.name: template for template in (TESTBED, R1)}
+
+
+def get_template(name: str) -> Template:
+    """The template of that name; ValueError lists the known names."""
+    if name not in TEMPLATES:
+        raise ValueError(f"unknown template {name!r}; known: {sorted(TEMPLATES)}")
+    return TEMPLATES[name]
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of `text` without added special tokens; ValueError for words the model lacks."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+        raise ValueError(f"the tokenizer has no token for a part of {text!r}")
+    return ids
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, template: Template, question: str) -> list[int]:
+    """Prompt ids up to and including the open thinking block, with the model's own BOS if any."""
+    if not question.strip():
+        raise ValueError("the question is empty")
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    return bos + encode(tokenizer, template.prompt.format(question=question))
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, template: Template) -> None:
+    """ValueError unless the model has every single token that the template relies on."""
+    needed = [template.think_end, template.answer_end, template.episode_marker]
+    missing = [text for text in needed if text and len(_ids(tokenizer, text)) != 1]
+    if missing:
+        raise ValueError(
+            f"the tokenizer lacks {missing} as single tokens, which template {template.name!r} needs; "
+            f"use a model trained with this template or another of {sorted(TEMPLATES)}"
+        )
+
+
+def token_id(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+    """The id of a text that is one token; ValueError otherwise."""
+    ids = _ids(tokenizer, text)
+    if len(ids) != 1:
+        raise ValueError(f"{text!r} is {len(ids)} tokens for this tokenizer, expected one")
+    return ids[0]
+
+
+def parse_answer(template: Template, text: str) -> str:
+    """The answer in the text after the thought; "" where there is none to read."""
+    return last_boxed(text) if template.boxed_answer else text.strip()
+
+
+def last_boxed(text: str) -> str:
+    """The content of the last `\\boxed{...}` with balanced braces, or ""."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return ""
+    depth, begin = 0, start + len("\\boxed")
+    for i in range(begin, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[i], 0)
+        if depth == 0:
+            return text[begin + 1 : i].strip()
+    return ""
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return [] if tokenizer.unk_token_id in ids else ids

@@ -1,0 +1,109 @@
+"""A trace: one problem thought through once, cut into episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Token ids of one thought and its answer.
+
+    Attributes:
+        problem_id: which problem was thought about.
+        prompt_ids: the prompt, up to and including the open thinking block.
+        thought_ids: the thought, without the token that closes it.
+        boundaries: number of thought tokens at the end of each episode, strictly increasing; the
+            last one is the whole thought. Empty for an empty thought.
+        finished: the model closed the thought itself (False: the budget cut it).
+        answer_ids: the answer, after the thought was closed by the model or by force.
+        thought_log_probs: log-probability of each thought token and of the closing token if
+            `finished`, under the distribution it was sampled from.
+        answer_log_probs: the same for the answer.
+        values: J_0 .. J_k, the meta-prover's value at each prefix; empty until a prover ran.
+    """
+
+    problem_id: str
+    prompt_ids: list[int]
+    thought_ids: list[int]
+    boundaries: list[int]
+    finished: bool
+    answer_ids: list[int] = field(default_factory=list)
+    thought_log_probs: list[float] = field(default_factory=list)
+    answer_log_probs: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        ends = [0, *self.boundaries]
+        if any(a >= b for a, b in zip(ends, ends[1:], strict=False)) or ends[-1] != len(self.thought_ids):
+            raise ValueError(
+                f"boundaries {self.boundaries} must rise strictly and end at the thought's "
+                f"{len(self.thought_ids)} tokens"
+            )
+
+    @property
+    def n_episodes(self) -> int:
+        """Number of episodes k; the trace has k + 1 prefixes c_0 .. c_k."""
+        return len(self.boundaries)
+
+    def prefix(self, j: int) -> list[int]:
+        """c_j: the prompt and the first j episodes; IndexError unless 0 <= j <= k."""
+        if not 0 <= j <= self.n_episodes:
+            raise IndexError(f"prefix {j} of a trace with {self.n_episodes} episodes")
+        return self.prompt_ids + self.thought_ids[: ([0, *self.boundaries])[j]]
+
+    def episode(self, j: int) -> list[int]:
+        """Tokens of episode z_j, 0 <= j < k."""
+        start, end = ([0, *self.boundaries])[j : j + 2]
+        return self.thought_ids[start:end]
+
+
+def save_traces(path: str | Path, traces: Sequence[Trace]) -> None:
+    """Write traces as one Parquet file, whole or not at all. Needs pyarrow."""
+    import pyarrow
+    import pyarrow.parquet
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {f.name: [getattr(t, f.name) for t in traces] for f in fields(Trace)}
+    temporary = path.with_suffix(".tmp")
+    pyarrow.parquet.write_table(pyarrow.table(columns, schema=_schema()), temporary)
+    temporary.replace(path)
+
+
+def load_traces(path: str | Path) -> list[Trace]:
+    """Read traces written by `save_traces`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not Parquet, or a column is missing or of the wrong type.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no trace file at {path}")
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a Parquet file of traces: {error}") from None
+    for expected in _schema():
+        if expected.name not in table.column_names:
+            raise ValueError(f"{path}: column {expected.name!r} is missing")
+        if table.schema.field(expected.name).type != expected.type:
+            found = table.schema.field(expected.name).type
+            raise ValueError(f"{path}: column {expected.name!r} is {found}, expected {expected.type}")
+    return [Trace(**row) for row in table.select(_schema().names).to_pylist()]
+
+
+def _schema():  # noqa: ANN202 - the type lives in an optional dependency
+    import pyarrow as pa
+
+    ints, floats = pa.list_(pa.int32()), pa.list_(pa.float64())
+    types = {"problem_id": pa.string(), "finished": pa.bool_()}
+    types |= dict.fromkeys(("prompt_ids", "thought_ids", "boundaries", "answer_ids"), ints)
+    types |= dict.fromkeys(("thought_log_probs", "answer_log_probs", "values"), floats)
+    return pa.schema([(f.name, types[f.name]) for f in fields(Trace)])
