@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -93,6 +94,11 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
         raise ValueError(f"the tokenizer has no token for a part of {text!r}")
     return ids
+
+
+def decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
+    """The text of `token_ids` without special tokens."""
+    return str(tokenizer.decode(list(token_ids), skip_special_tokens=True))
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, template: Template, question: str) -> list[int]:

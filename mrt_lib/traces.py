@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Trace:
 
     def __post_init__(self) -> None:
         ends = [0, *self.boundaries]
-        if any(a >= b for a, b in zip(ends, ends[1:], strict=False)) or ends[-1] != len(self.thought_ids):
+        if any(a >= b for a, b in itertools.pairwise(ends)) or ends[-1] != len(self.thought_ids):
             raise ValueError(
                 f"boundaries {self.boundaries} must rise strictly and end at the thought's "
                 f"{len(self.thought_ids)} tokens"
@@ -99,7 +101,7 @@ def load_traces(path: str | Path) -> list[Trace]:
     return [Trace(**row) for row in table.select(_schema().names).to_pylist()]
 
 
-def _schema():  # noqa: ANN202 - the type lives in an optional dependency
+def _schema() -> Any:
     import pyarrow as pa
 
     ints, floats = pa.list_(pa.int32()), pa.list_(pa.float64())

@@ -19,4 +19,13 @@ def get_task(name: str) -> Task:
     raise ValueError(f"unknown task {name!r}; known: {[task.name for task in SHIPPED]}")
 
 
-__all__ = ["SHIPPED", "Problem", "RootSearch", "Task", "get_task", "read_problems", "select", "write_problems"]
+__all__ = [
+    "SHIPPED",
+    "Problem",
+    "RootSearch",
+    "Task",
+    "get_task",
+    "read_problems",
+    "select",
+    "write_problems",
+]

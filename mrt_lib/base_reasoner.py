@@ -1,0 +1,162 @@
+"""The small reasoners that this repository trains itself: a good judge, a poor explorer.
+
+`python -m mrt_lib.base_reasoner base` trains one from scratch; `weak` and `strong` continue from it
+with demonstrations that explore worse or better, so that only the exploration differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from mrt_lib.finetuning import Example, FinetuneConfig, finetune
+from mrt_lib.tasks.base import Problem
+from mrt_lib.tasks.explorers import explore, mixture, thought_text
+from mrt_lib.tasks.root_search import MAX_CANDIDATES, WORDS, RootSearch
+from mrt_lib.templates import TESTBED, encode, encode_prompt
+
+FAMILIES = {RootSearch(31): 0.5, RootSearch(63): 0.3, RootSearch(31, "xx+b"): 0.2}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one base reasoner is made.
+
+    Attributes:
+        inside: a demonstration's chance of staying inside the interval is drawn from these.
+        longest: most trials in a demonstration; the number is log-uniform in 1..longest.
+        start: the reasoner to continue from, or "" for random weights.
+        config: optimiser settings.
+    """
+
+    inside: tuple[float, ...]
+    longest: int
+    start: str
+    config: FinetuneConfig
+
+
+RECIPES = {
+    "base": Recipe((0.0, 0.0, 0.0, 0.5), 24, "", FinetuneConfig(steps=5600, learning_rate=2e-3)),
+    "weak": Recipe((0.0,), 8, "base", FinetuneConfig(steps=600, learning_rate=5e-4)),
+    "strong": Recipe((0.5, 1.0), 24, "base", FinetuneConfig(steps=600, learning_rate=5e-4)),
+}
+EXAMPLES_PER_STEP = 64
+FORCED_SHARE = 0.35
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per word of root search, per number 0..127 and per special token."""
+    special = ["<pad>", "<eos>", "<unk>", "<think>", "</think>"]
+    words = [*special, *WORDS, *(str(n) for n in range(MAX_CANDIDATES + 1))]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+    )
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM:
+    """A Qwen3 of 0.8M random weights: 4 layers, hidden 128, 4 heads, 2 key-value heads."""
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Qwen3ForCausalLM(config)
+
+
+def demonstrate(
+    tokenizer: PreTrainedTokenizerFast,
+    task: RootSearch,
+    problem: Problem,
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> Example:
+    """One trace of an explorer that answers with a guess from the interval it has left.
+
+    A share of the traces is cut by the forced-termination text, which the model does not learn to
+    write, only to obey.
+    """
+    forced = rng.random() < FORCED_SHARE
+    shortest = 0.5 if forced else 1.0
+    episodes = int(np.exp(rng.uniform(np.log(shortest), np.log(recipe.longest + 1))))
+    trials = explore(task, problem, mixture(rng.choice(recipe.inside)), episodes, rng)
+    low, high = trials[-1].interval if trials else (1, task.candidates)
+    answer = f"{rng.integers(low, high + 1)} {TESTBED.answer_end}"
+    parts = [
+        (encode_prompt(tokenizer, TESTBED, problem.question), False),
+        (encode(tokenizer, thought_text(task, trials)), True),
+        (encode(tokenizer, TESTBED.forced_answer if forced else TESTBED.finished_answer), not forced),
+        (encode(tokenizer, answer), True),
+    ]
+    ids = [i for part, _ in parts for i in part]
+    return Example(ids, [learn for part, learn in parts for _ in part])
+
+
+def demonstrations(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int, step: int) -> list[Example]:
+    """The examples of one step: a function of seed and step alone, from training problems only."""
+    rng = np.random.default_rng((seed, step))
+    tasks = list(FAMILIES)
+    chosen = rng.choice(len(tasks), size=EXAMPLES_PER_STEP, p=list(FAMILIES.values()))
+    return [demonstrate(tokenizer, tasks[i], tasks[i].sample(rng, 1)[0], recipe, rng) for i in chosen]
+
+
+def train(name: str, models: Path, work: Path, seed: int = 0) -> list[dict[str, float]]:
+    """Train the reasoner `name` and save model and tokenizer to `models`/`name`; returns the log."""
+    from tqdm.auto import tqdm
+
+    recipe = RECIPES[name]
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer, seed)
+    if recipe.start:
+        model = Qwen3ForCausalLM.from_pretrained(models / recipe.start, dtype=torch.float32)
+    if torch.cuda.is_available():
+        model.to("cuda")  # type: ignore[arg-type]
+    with tqdm(total=recipe.config.steps, desc=name, mininterval=5) as bar:
+
+        def report(row: dict[str, float]) -> None:
+            bar.update(int(row["step"]) + 1 - bar.n)
+            bar.set_postfix(loss=f"{row['loss']:.3f}")
+
+        log = finetune(
+            model,
+            lambda step: demonstrations(tokenizer, recipe, seed, step),
+            recipe.config,
+            work / name,
+            report,
+        )
+    model.save_pretrained(models / name, safe_serialization=True)
+    tokenizer.save_pretrained(models / name)
+    return log
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: train the named reasoners in order."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(RECIPES), choices=[*RECIPES])
+    parser.add_argument("--models", type=Path, default=Path("data/models"))
+    parser.add_argument("--work", type=Path, default=Path("build/base"))
+    options = parser.parse_args(arguments)
+    for name in options.names:
+        train(name, options.models, options.work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Supervised fine-tuning: next-token loss on the tokens an example wants learnt."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from mrt_lib.batching import by_length
+
+
+@dataclass(frozen=True)
+class Example:
+    """Token ids of one sequence and, for each token, whether the model learns to write it."""
+
+    ids: list[int]
+    learn: list[bool]
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How to fine-tune.
+
+    Attributes:
+        steps: optimiser steps.
+        learning_rate: peak, reached after `warmup` steps, then a cosine down to a hundredth.
+        warmup: steps of linear warm-up.
+        micro_batch_tokens: most tokens, padding included, in one forward pass.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup: int = 50
+    micro_batch_tokens: int = 2048
+    checkpoint_every: int = 200
+
+
+def finetune(
+    model: PreTrainedModel,
+    examples: Callable[[int], Sequence[Example]],
+    config: FinetuneConfig,
+    folder: str | Path,
+    report: Callable[[dict[str, float]], None] = lambda _: None,
+) -> list[dict[str, float]]:
+    """Fine-tune `model` in place on `examples(step)` for step 0 .. steps - 1.
+
+    `examples` must be a function of the step alone: a killed run is continued from the newest
+    checkpoint in `folder` and ends in the same weights.
+
+    Returns:
+        One row per step: step, loss (nats per learnt token), tokens, learning_rate, seconds.
+    """
+    checkpoint = Path(folder) / "checkpoint.pt"
+    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, (0.9, 0.95), weight_decay=0.01)
+    log = _resume(checkpoint, model, optimizer)
+    model.train()
+    for step in range(len(log), config.steps):
+        started, rate = time.perf_counter(), learning_rate(step, config)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss, tokens = _accumulate(model, examples(step), config.micro_batch_tokens)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seconds = time.perf_counter() - started
+        row = {"step": step, "loss": loss, "tokens": tokens, "learning_rate": rate, "seconds": seconds}
+        log.append(row)
+        report(row)
+        if (step + 1) % config.checkpoint_every == 0:
+            _save(checkpoint, model, optimizer, log)
+    model.eval()
+    return log
+
+
+def learning_rate(step: int, config: FinetuneConfig) -> float:
+    """Linear warm-up, then a cosine from the peak to a hundredth of it."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * (0.505 + 0.495 * math.cos(math.pi * done))
+
+
+def _accumulate(model: PreTrainedModel, examples: Sequence[Example], max_tokens: int) -> tuple[float, int]:
+    learnt = sum(sum(e.learn[1:]) for e in examples)
+    if learnt == 0:
+        raise ValueError("no example of this step has a token to learn")
+    total = 0.0
+    for batch in by_length([len(e.ids) for e in examples], max_tokens):
+        loss = _summed_loss(model, [examples[i] for i in batch]) / learnt
+        loss.backward()
+        total += float(loss.detach())
+    return total, sum(len(e.ids) for e in examples)
+
+
+def _summed_loss(model: PreTrainedModel, batch: Sequence[Example]) -> torch.Tensor:
+    longest = max(len(e.ids) for e in batch)
+    ids = torch.zeros(len(batch), longest, dtype=torch.long)
+    labels = torch.full((len(batch), longest), -100)
+    for row, example in enumerate(batch):
+        ids[row, : len(example.ids)] = torch.tensor(example.ids)
+        learn = torch.tensor(example.learn)
+        labels[row, : len(learn)][learn] = ids[row, : len(learn)][learn]
+    ids, labels = ids.to(model.device), labels.to(model.device)
+    # Padding stands on the right and attention is causal, so no mask is needed.
+    with autocast(model.device):
+        logits = model(input_ids=ids, use_cache=False).logits
+    return cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum")
+
+
+def autocast(device: torch.device) -> AbstractContextManager:
+    """bf16 autocast on GPUs that compute it natively; fp32 elsewhere (faster on CPUs without AMX)."""
+    native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.autocast(device.type, torch.bfloat16) if native else nullcontext()
+
+
+def _save(path: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer, log: list) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "log": log}, temporary)
+    os.replace(temporary, path)
+
+
+def _resume(path: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> list:
+    if not path.exists():
+        return []
+    state = torch.load(path, weights_only=True, map_location=model.device)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["log"]

@@ -1,0 +1,120 @@
+"""One sequence that holds a trace and, at each of its prefixes, the answers to be scored.
+
+The trunk is the prompt and the thought. At each prefix hangs a branch: the forced-termination text
+and, after it, one leaf per answer. A token sees the part of the trunk before its branch, its branch's
+forced text and its own leaf, so one forward pass gives what one pass per prefix and answer would::
+
+                 trunk          branch 0     branch 1
+                 p p z z z z    f f a        f f a
+    trunk     z  # # # .
+    branch 0  f  # # . . . .    # .
+              a  # # . . . .    # # #
+    branch 1  f  # # # # . .    . . .        # .
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+TRUNK = -1
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What hangs at one prefix.
+
+    Attributes:
+        trunk_length: number of trunk tokens in the prefix.
+        forced_ids: the text that ends the thought.
+        answers: token ids of each right answer, its end token included.
+    """
+
+    trunk_length: int
+    forced_ids: list[int]
+    answers: list[list[int]]
+
+
+@dataclass(frozen=True)
+class PackedTrace:
+    """The packed sequence of one trace; every array has one entry per token unless said otherwise.
+
+    Attributes:
+        ids: token ids, trunk first.
+        positions: position ids; a branch continues from its prefix.
+        visible: number of trunk tokens the token sees.
+        branch: index of the token's branch, `TRUNK` for the trunk.
+        leaf: index of the token's answer within its branch, -1 outside answers.
+        rows: (answer tokens,) index of the token that predicts each answer token.
+        targets: (answer tokens,) the answer tokens.
+        owners: (answer tokens, 2) branch and leaf of each answer token.
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    visible: torch.Tensor
+    branch: torch.Tensor
+    leaf: torch.Tensor
+    rows: torch.Tensor
+    targets: torch.Tensor
+    owners: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def pack(trunk: Sequence[int], branches: Sequence[Branch]) -> PackedTrace:
+    """Lay out a trunk and its branches.
+
+    Raises:
+        ValueError: a branch without forced text or answers, an empty answer, or a branch that hangs
+            outside the trunk.
+    """
+    size = len(trunk)
+    columns = [list(trunk), list(range(size)), list(range(1, size + 1)), [TRUNK] * size, [-1] * size]
+    rows: list[int] = []
+    targets: list[int] = []
+    owners: list[tuple[int, int]] = []
+    for b, branch in enumerate(branches):
+        _check(branch, size)
+        start = branch.trunk_length
+        forced_end = _extend(columns, branch.forced_ids, start, start, b, -1)
+        for a, answer in enumerate(branch.answers):
+            leaf_start = len(columns[0])
+            _extend(columns, answer[:-1], start + len(branch.forced_ids), start, b, a)
+            rows += [forced_end - 1, *range(leaf_start, leaf_start + len(answer) - 1)]
+            targets += answer
+            owners += [(b, a)] * len(answer)
+    return PackedTrace(*(torch.tensor(c) for c in (*columns, rows, targets, owners)))
+
+
+def attention_mask(packed: PackedTrace) -> torch.Tensor:
+    """(tokens, tokens) boolean: may the row's token see the column's token?"""
+    order = torch.arange(len(packed))
+    on_trunk = (packed.branch == TRUNK)[None, :] & (order[None, :] < packed.visible[:, None])
+    same_branch = packed.branch[:, None] == packed.branch[None, :]
+    ancestor = (packed.leaf == -1)[None, :] | (packed.leaf[:, None] == packed.leaf[None, :])
+    in_branch = (packed.branch != TRUNK)[None, :] & same_branch & ancestor
+    return on_trunk | (in_branch & (order[None, :] <= order[:, None]))
+
+
+def _extend(columns: list[list[int]], ids: list[int], position: int, visible: int, b: int, leaf: int) -> int:
+    n = len(ids)
+    for column, values in zip(
+        columns,
+        (ids, range(position, position + n), [visible] * n, [b] * n, [leaf] * n),
+        strict=True,
+    ):
+        column.extend(values)
+    return len(columns[0])
+
+
+def _check(branch: Branch, size: int) -> None:
+    if not branch.forced_ids:
+        raise ValueError("a branch needs at least one token of forced text before its answers")
+    if not branch.answers or any(not answer for answer in branch.answers):
+        raise ValueError("a branch needs at least one answer, and every answer at least one token")
+    if not 0 < branch.trunk_length <= size:
+        raise ValueError(f"a branch hangs after {branch.trunk_length} tokens of a trunk of {size}")

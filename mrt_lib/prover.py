@@ -1,0 +1,243 @@
+"""The meta-prover mu: the value of every prefix of a trace, sampled (the paper's way) or exact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from mrt_lib.batching import by_length
+from mrt_lib.engines.base import Engine, Generation, Sampling
+from mrt_lib.packing import TRUNK, Branch, PackedTrace, attention_mask, pack
+from mrt_lib.rollouts import closing_ids
+from mrt_lib.tasks.base import Problem, Task
+from mrt_lib.templates import Template, decode, encode, parse_answer, token_id
+from mrt_lib.traces import Trace
+
+
+@dataclass(frozen=True)
+class PrefixValues:
+    """Values of the prefixes c_0 .. c_k of one trace.
+
+    Attributes:
+        value: (k + 1,) J_j in [0, 1].
+        log_value: (k + 1,) log J_j in nats; -inf where no sampled answer was right.
+        standard_error: (k + 1,) of `value`; 0 if exact, nan from a single branch.
+        tokens: tokens that the prover read (exact) or generated (sampled) for this trace.
+    """
+
+    value: np.ndarray
+    log_value: np.ndarray
+    standard_error: np.ndarray
+    tokens: int
+
+
+class Prover(Protocol):
+    """Gives every prefix of a trace its value."""
+
+    def values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[PrefixValues]:
+        """One `PrefixValues` per trace; `problems[i]` is the problem of `traces[i]`."""
+
+
+@dataclass(frozen=True)
+class ForcedAnswer:
+    """One sampled answer at a prefix: its text, whether it is right, mean log-probability, tokens."""
+
+    text: str
+    right: float
+    mean_log_prob: float
+    tokens: int
+
+
+class SampledProver:
+    """J as the mean correctness of sampled forced answers (paper, section 6; released code: 8)."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: PreTrainedTokenizerBase,
+        template: Template,
+        task: Task,
+        branches: int,
+        sampling: Sampling,
+    ) -> None:
+        """`branches`: answers per prefix; `sampling.max_new_tokens`: most tokens of an answer."""
+        if branches < 1:
+            raise ValueError(f"branches must be at least 1, got {branches}")
+        stop = ((token_id(tokenizer, template.answer_end),),)
+        self.engine, self.tokenizer, self.template, self.task = engine, tokenizer, template, task
+        self.branches, self.sampling = branches, replace(sampling, stop=stop)
+
+    def values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[PrefixValues]:
+        """Unbiased values with their standard errors."""
+        return [_mean_values(prefixes) for prefixes in self.answers(problems, traces)]
+
+    def answers(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[list[list[ForcedAnswer]]]:
+        """The sampled answers, indexed by trace, prefix and branch."""
+        _check_pairs(problems, traces)
+        places = [(i, j) for i, t in enumerate(traces) for j in range(t.n_episodes + 1)]
+        prompts = [
+            traces[i].prefix(j) + closing_ids(self.tokenizer, self.template, traces[i], j) for i, j in places
+        ]
+        repeated = [prompt for prompt in prompts for _ in range(self.branches)]
+        generations = iter(self.engine.generate(repeated, self.sampling))
+        results: list[list[list[ForcedAnswer]]] = [[] for _ in traces]
+        for i, _ in places:
+            results[i].append([self._grade(problems[i], next(generations)) for _ in range(self.branches)])
+        return results
+
+    def _grade(self, problem: Problem, generation: Generation) -> ForcedAnswer:
+        text = decode(self.tokenizer, generation.token_ids)
+        answer = parse_answer(self.template, text)
+        mean = math.fsum(generation.log_probs) / len(generation.log_probs)
+        return ForcedAnswer(answer, self.task.score(problem, answer), mean, len(generation.token_ids))
+
+
+class ExactProver:
+    """J as the exact probability of the right answers, all prefixes of a trace in one packed pass.
+
+    J_j = sum over right answers of p(answer, end | c_j, forced text). Exact when every right answer
+    is one of finitely many strings.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        template: Template,
+        task: Task,
+        temperature: float = 1.0,
+        batch_tokens: int = 8192,
+    ) -> None:
+        """`temperature`: of the policy whose value is asked; `batch_tokens`: most tokens in a pass."""
+        if temperature <= 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        self.model, self.tokenizer, self.template, self.task = model, tokenizer, template, task
+        self.temperature, self.batch_tokens = temperature, batch_tokens
+
+    def values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[PrefixValues]:
+        """Exact values of every prefix.
+
+        Raises:
+            ValueError: the task lists no right answers (use `SampledProver`), or a trace with its
+                forced answers does not fit the model's context.
+        """
+        _check_pairs(problems, traces)
+        packed = [self._pack(p, t) for p, t in zip(problems, traces, strict=True)]
+        results: dict[int, PrefixValues] = {}
+        for batch in by_length([len(p) for p in packed], self.batch_tokens):
+            for i, log_probs in zip(batch, self._answer_log_probs([packed[i] for i in batch]), strict=True):
+                results[i] = _exact_values(log_probs, packed[i])
+        return [results[i] for i in range(len(traces))]
+
+    def _pack(self, problem: Problem, trace: Trace) -> PackedTrace:
+        answers = right_answer_ids(self.tokenizer, self.template, self.task, problem)
+        branches = [
+            Branch(len(trace.prefix(j)), closing_ids(self.tokenizer, self.template, trace, j), answers)
+            for j in range(trace.n_episodes + 1)
+        ]
+        packed = pack(trace.prompt_ids + trace.thought_ids, branches)
+        longest, context = int(packed.positions.max()) + 2, self.model.config.max_position_embeddings
+        if longest > context:
+            raise ValueError(
+                f"trace of {trace.problem_id} needs {longest} positions with its forced answer, the "
+                f"model's context is {context}; use a smaller thinking budget"
+            )
+        return packed
+
+    @torch.inference_mode()
+    def _answer_log_probs(self, batch: list[PackedTrace]) -> list[torch.Tensor]:
+        """For each packed trace, the log-probability of each of its answer tokens."""
+        ids, positions, mask, rows = collate(batch)
+        kept, row_of = torch.unique(torch.cat(rows), return_inverse=True)
+        device = self.model.device
+        training = self.model.training
+        self.model.eval()
+        logits = self.model(
+            input_ids=ids.to(device),
+            position_ids=positions.to(device),
+            attention_mask=_for_attention(mask.to(device), self.model),
+            logits_to_keep=kept.to(device),
+            use_cache=False,
+        ).logits
+        self.model.train(training)
+        results, places = [], row_of.split([len(r) for r in rows])
+        for trace_logits, place, packed in zip(logits, places, batch, strict=True):
+            chosen = torch.log_softmax(trace_logits[place.to(device)].float() / self.temperature, dim=-1)
+            results.append(chosen.gather(1, packed.targets[:, None].to(device))[:, 0].cpu())
+        return results
+
+
+def right_answer_ids(
+    tokenizer: PreTrainedTokenizerBase, template: Template, task: Task, problem: Problem
+) -> list[list[int]]:
+    """Token ids of every right answer with its end token; ValueError if the task cannot list them."""
+    answers = task.answers(problem)
+    if answers is None:
+        raise ValueError(f"task {task.name!r} lists no finite set of right answers; use SampledProver")
+    if not answers:
+        raise ValueError(f"problem {problem.id!r} has an empty set of right answers")
+    end = token_id(tokenizer, template.answer_end)
+    return [[*encode(tokenizer, text), end] for text in dict.fromkeys(answers)]
+
+
+def collate(
+    batch: Sequence[PackedTrace],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Packed traces as one batch, all branches starting in the same column.
+
+    Returns:
+        ids (batch, length), positions (batch, length), mask (batch, 1, length, length) boolean and,
+        for each trace, the columns that predict its answer tokens. Padding sees only itself.
+    """
+    trunks = [int((p.branch == TRUNK).sum()) for p in batch]
+    trunk = max(trunks)
+    length = trunk + max(len(p) - t for p, t in zip(batch, trunks, strict=True))
+    ids = torch.zeros(len(batch), length, dtype=torch.long)
+    positions = torch.zeros_like(ids)
+    mask = torch.eye(length, dtype=torch.bool).repeat(len(batch), 1, 1, 1)
+    rows = []
+    for i, (packed, own) in enumerate(zip(batch, trunks, strict=True)):
+        columns = torch.arange(len(packed))
+        columns[own:] += trunk - own
+        ids[i, columns] = packed.ids
+        positions[i, columns] = packed.positions
+        mask[i, 0, columns[:, None], columns[None, :]] = attention_mask(packed)
+        rows.append(columns[packed.rows])
+    return ids, positions, mask, rows
+
+
+def _for_attention(mask: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
+    """SDPA takes the boolean mask as it is; eager attention adds it to the scores."""
+    if model.config._attn_implementation != "eager":
+        return mask
+    blocked = torch.finfo(model.dtype).min
+    return torch.zeros(mask.shape, dtype=model.dtype, device=mask.device).masked_fill(~mask, blocked)
+
+
+def _exact_values(log_probs: torch.Tensor, packed: PackedTrace) -> PrefixValues:
+    branches, leaves = (packed.owners.max(0).values + 1).tolist()
+    answers = torch.zeros(branches, leaves, dtype=torch.float64)
+    answers.index_put_(tuple(packed.owners.T), log_probs.double(), accumulate=True)
+    log_value = answers.logsumexp(1).clamp(max=0.0).numpy()
+    return PrefixValues(np.exp(log_value), log_value, np.zeros(branches), len(packed))
+
+
+def _mean_values(prefixes: list[list[ForcedAnswer]]) -> PrefixValues:
+    right = np.array([[a.right for a in answers] for answers in prefixes])
+    value, n = right.mean(1), right.shape[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(value * (1 - value) / np.float64(n - 1))
+        log_value = np.log(value)
+    return PrefixValues(value, log_value, error, sum(a.tokens for answers in prefixes for a in answers))
+
+
+def _check_pairs(problems: Sequence[Problem], traces: Sequence[Trace]) -> None:
+    for problem, trace in zip(problems, traces, strict=True):
+        if problem.id != trace.problem_id:
+            raise ValueError(f"trace of {trace.problem_id!r} was paired with problem {problem.id!r}")

@@ -1,0 +1,68 @@
+"""From problems to traces: think within a budget, then answer, by own choice or by force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from transformers import PreTrainedTokenizerBase
+
+from mrt_lib.engines.base import Engine, Sampling
+from mrt_lib.episodes import cut_thought
+from mrt_lib.tasks.base import Problem
+from mrt_lib.templates import Template, check_tokenizer, encode, encode_prompt, token_id
+from mrt_lib.traces import Trace
+
+
+def think(
+    engine: Engine,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    problems: Sequence[Problem],
+    sampling: Sampling,
+    progress: bool = False,
+) -> list[Trace]:
+    """One thought per problem of at most `sampling.max_new_tokens` tokens, cut into episodes.
+
+    Repeat a problem to think about it several times. The traces have no answer yet.
+    """
+    check_tokenizer(tokenizer, template)
+    close = token_id(tokenizer, template.think_end)
+    prompts = [encode_prompt(tokenizer, template, p.question) for p in problems]
+    generations = engine.generate(prompts, replace(sampling, stop=((close,),)), progress)
+    traces = []
+    for problem, prompt, generation in zip(problems, prompts, generations, strict=True):
+        finished = generation.finish == "stop"
+        thought = generation.token_ids[: len(generation.token_ids) - finished]
+        boundaries = cut_thought(tokenizer, template, thought)
+        traces.append(
+            Trace(problem.id, prompt, thought, boundaries, finished, thought_log_probs=generation.log_probs)
+        )
+    return traces
+
+
+def answer(
+    engine: Engine,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    traces: Sequence[Trace],
+    sampling: Sampling,
+    progress: bool = False,
+) -> list[Trace]:
+    """The traces with an answer of at most `sampling.max_new_tokens` tokens each.
+
+    A thought that the budget cut is answered after the forced-termination text.
+    """
+    prompts = [t.prefix(t.n_episodes) + closing_ids(tokenizer, template, t, t.n_episodes) for t in traces]
+    stop = ((token_id(tokenizer, template.answer_end),),)
+    generations = engine.generate(prompts, replace(sampling, stop=stop), progress)
+    return [
+        replace(t, answer_ids=g.token_ids, answer_log_probs=g.log_probs)
+        for t, g in zip(traces, generations, strict=True)
+    ]
+
+
+def closing_ids(tokenizer: PreTrainedTokenizerBase, template: Template, trace: Trace, j: int) -> list[int]:
+    """Tokens that end the thought at prefix j: forced, or the model's own end of a finished trace."""
+    own_end = trace.finished and j == trace.n_episodes
+    return encode(tokenizer, template.finished_answer if own_end else template.forced_answer)

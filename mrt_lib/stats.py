@@ -1,0 +1,138 @@
+"""Seeded percentile bootstrap over problems, and over training seeds and problems.
+
+Samples are paired: unit i of every sample is the same problem (or seed), so they are resampled
+together. A difference between two arms is `bootstrap(lambda a, b: a.mean() - b.mean(), a, b, seed=0)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A statistic with its confidence interval.
+
+    Attributes:
+        value: the statistic of the samples themselves.
+        low: lower end, -inf where it is open.
+        high: upper end, inf where it is open.
+        n: number of independent units behind it (problems, or seeds if nested).
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    *samples: ArrayLike,
+    seed: int,
+    level: float = 0.95,
+    resamples: int = 2000,
+) -> Interval:
+    """Percentile bootstrap over the first axis of `samples`; the same seed gives the same bits.
+
+    The ends are order statistics of the resampled statistic, rounded outwards and never
+    interpolated, so an infinite end ("never reaches this accuracy") stays infinite. A resample on
+    which the statistic is undefined (nan) may hide any number: it counts as -inf for the low end
+    and as inf for the high end.
+
+    Args:
+        statistic: called as `statistic(*samples)`, gives one number, infinite or nan allowed.
+        *samples: arrays of shape (n, ...) with the same n >= 2 units, in the same order.
+        seed: of this bootstrap's own generator.
+        level: of confidence, in (0, 1).
+        resamples: at least 2 / (1 - level).
+
+    Raises:
+        ValueError: no sample, too few or unequal units, `level` or `resamples` out of range.
+    """
+    arrays = _paired(samples, ("units",))
+    n = len(arrays[0])
+    estimates = _resample(statistic, arrays, lambda rng: rng.integers(n, size=n), seed, level, resamples)
+    return Interval(float(statistic(*arrays)), *_ends(estimates, level), n)
+
+
+def bootstrap_nested(
+    statistic: Callable[..., float],
+    *samples: ArrayLike,
+    seed: int,
+    level: float = 0.95,
+    resamples: int = 2000,
+) -> Interval:
+    """Percentile bootstrap over training seeds and problems, crossed.
+
+    A resample draws seeds and, apart from them, problems: every drawn seed meets the same drawn
+    problems, as every trained model meets the same test set. Open ends as in `bootstrap`.
+
+    Args:
+        statistic: called as `statistic(*samples)`, gives one number, infinite or nan allowed.
+        *samples: arrays of shape (seeds, problems, ...), both at least 2, paired in both.
+        seed: of this bootstrap's own generator.
+        level: of confidence, in (0, 1).
+        resamples: at least 2 / (1 - level).
+
+    Returns:
+        The interval; its `n` is the number of training seeds.
+
+    Raises:
+        ValueError: no sample, too few or unequal units, `level` or `resamples` out of range.
+    """
+    arrays = _paired(samples, ("seeds", "problems"))
+    seeds, problems = arrays[0].shape[:2]
+
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        return np.ix_(rng.integers(seeds, size=seeds), rng.integers(problems, size=problems))
+
+    estimates = _resample(statistic, arrays, draw, seed, level, resamples)
+    return Interval(float(statistic(*arrays)), *_ends(estimates, level), seeds)
+
+
+def _paired(samples: tuple[ArrayLike, ...], axes: tuple[str, ...]) -> list[np.ndarray]:
+    arrays = [np.asarray(sample) for sample in samples]
+    if not arrays:
+        raise ValueError("no sample to resample; give at least one array")
+    shapes = [array.shape[: len(axes)] for array in arrays]
+    if len(shapes[0]) < len(axes) or any(shape != shapes[0] for shape in shapes):
+        raise ValueError(f"samples must share the axes ({', '.join(axes)}), got shapes {shapes}")
+    if min(shapes[0]) < 2:
+        raise ValueError(
+            f"a bootstrap needs at least 2 {' and 2 '.join(axes)}, got {shapes[0]}; "
+            "one alone says nothing about the spread"
+        )
+    return arrays
+
+
+def _resample(
+    statistic: Callable[..., float],
+    arrays: list[np.ndarray],
+    draw: Callable[[np.random.Generator], np.ndarray | tuple[np.ndarray, ...]],
+    seed: int,
+    level: float,
+    resamples: int,
+) -> np.ndarray:
+    """The statistic of every resample, shape (resamples,)."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, such as 0.95, got {level}")
+    if resamples < (least := math.ceil(round(2 / (1 - level), 6))):
+        raise ValueError(f"level {level} needs at least {least} resamples, got {resamples}")
+    rng = np.random.default_rng(seed)
+    draws = (draw(rng) for _ in range(resamples))
+    return np.array([float(statistic(*(array[drawn] for array in arrays))) for drawn in draws])
+
+
+def _ends(estimates: np.ndarray, level: float) -> tuple[float, float]:
+    """Both ends as order statistics; nan counts as -inf below and as inf above."""
+    outside = math.floor((1 - level) / 2 * (len(estimates) - 1))
+    undefined = np.isnan(estimates)
+    lowest_first = np.sort(np.where(undefined, -np.inf, estimates))
+    highest_first = np.sort(np.where(undefined, np.inf, estimates))[::-1]
+    return float(lowest_first[outside]), float(highest_first[outside])

@@ -1,0 +1,91 @@
+"""What several answers to one prefix are worth: pass@k and majority votes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+ENUMERATE = 2000  # up to so many subsets, every one is counted
+
+
+def pass_at_k(n: int, right: int, k: int) -> float:
+    """Probability that at least one of k answers is right: 1 - C(n - right, k) / C(n, k).
+
+    Unbiased from `right` right ones among n >= k independent answers.
+
+    Raises:
+        ValueError: not 0 <= right <= n, or not 1 <= k <= n.
+    """
+    if not 0 <= right <= n:
+        raise ValueError(f"right must be in 0..{n}, the number of answers; got {right}")
+    _check_k(k, n)
+    subsets = math.comb(n, k)
+    return (subsets - math.comb(n - right, k)) / subsets
+
+
+def majority_at_k(
+    answers: Sequence[str],
+    gold: str,
+    k: int,
+    mean_log_probs: Sequence[float] | None = None,
+    *,
+    seed: int = 0,
+    draws: int = 10_000,
+) -> float:
+    """Probability that the majority of k of the answers, drawn without replacement, is right.
+
+    As in the released code (paper 1.9): the gold answer wins over its heaviest rival, a tie counts
+    1/2, and answers that could not be read ("") are no rivals. Exact for up to 2000 subsets.
+
+    Args:
+        answers: n answers, "" where nothing was parsed; equal answers must be equal strings.
+        gold: the right answer.
+        k: answers in a vote, 1 to n.
+        mean_log_probs: mean log-probability (nats) of each answer's tokens; a vote then weighs
+            2 ** mean_log_prob, to the letter of the released code. None: each weighs 1.
+        seed: of the draws, where there are more than 2000 subsets.
+        draws: how many subsets are then drawn.
+
+    Raises:
+        ValueError: gold is empty, k is not in 1..n, `mean_log_probs` has another length or is not
+            finite, or `draws` is below 1.
+    """
+    _check_k(k, len(answers))
+    if not gold:
+        raise ValueError('gold is empty; "" stands for an answer that could not be read')
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
+    weights = _weights(len(answers), mean_log_probs)
+    picked = _subsets(len(answers), k, np.random.default_rng(seed), draws)
+    own = _weight_of(gold, answers, weights, picked)
+    rivals = [_weight_of(rival, answers, weights, picked) for rival in set(answers) - {gold, ""}]
+    best = np.max([np.zeros_like(own), *rivals], axis=0)
+    return float(np.mean(np.where(own == best, 0.5 * (own > 0), own > best)))
+
+
+def _check_k(k: int, n: int) -> None:
+    if not 1 <= k <= n:
+        raise ValueError(f"k must be in 1..{n}, the number of answers; got {k}")
+
+
+def _weights(n: int, mean_log_probs: Sequence[float] | None) -> np.ndarray:
+    logs = np.asarray([0.0] * n if mean_log_probs is None else mean_log_probs, dtype=float)
+    if logs.shape != (n,) or not np.isfinite(logs).all():
+        raise ValueError(f"mean_log_probs must be {n} finite numbers, one per answer; got {mean_log_probs}")
+    return np.exp2(logs)
+
+
+def _subsets(n: int, k: int, rng: np.random.Generator, draws: int) -> np.ndarray:
+    """Positions of k of n answers, shape (subsets, k): all of them, or `draws` random ones."""
+    if math.comb(n, k) <= ENUMERATE:
+        return np.array(list(itertools.combinations(range(n), k)))
+    return np.argsort(rng.random((draws, n)), axis=1)[:, :k]
+
+
+def _weight_of(answer: str, answers: Sequence[str], weights: np.ndarray, picked: np.ndarray) -> np.ndarray:
+    """Total weight of one answer in every subset, shape (subsets,)."""
+    own = np.where([other == answer for other in answers], weights, 0.0)
+    return own[picked].sum(axis=1)

@@ -1,0 +1,124 @@
+"""The runner, on small notebooks made here."""
+
+import json
+import re
+
+import nbformat
+import pytest
+
+from tools import notebook_files
+from tools.notebook_template import ROOT, head
+from tools.run_notebooks import main, run_notebook
+
+
+def make(path, *codes):
+    text = head(path.name, "A title", "One idea. And more.", ["a thing"])
+    cells = [nbformat.v4.new_markdown_cell(text), *map(nbformat.v4.new_code_cell, codes)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def run(tmp_path, *options):
+    results, html = tmp_path / "out" / "notebooks.json", tmp_path / "html"
+    folders = ["--notebooks", tmp_path, "--results", results, "--html", html]
+    return main([*map(str, folders), *options]), results, html
+
+
+def test_notebooks_are_written_back_measured_and_made_pages(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("MRT_TIER", "t4")
+    first = make(tmp_path / "00_a.ipynb", "import os\nprint(os.environ['MRT_TIER'], os.getcwd())", "1 + 1")
+    make(tmp_path / "01_b.ipynb", "'[a](00_a.ipynb)'", "block = bytearray(400_000_000)")
+    status, results, html = run(tmp_path)
+    assert status == 0
+    notebook = notebook_files.read(first)
+    assert notebook.cells[1].outputs[0].text.split() == ["t4", str(tmp_path)]
+    assert [cell.execution_count for cell in notebook.cells[1:]] == [1, 2]
+    assert notebook.metadata.kernelspec == notebook_files.KERNEL
+    assert "tier t4<!-- /measured --> |" in notebook.cells[0].source
+    assert "<!-- measured -->0." in notebook.cells[0].source
+    measured = json.loads(results.read_text())
+    assert list(measured) == ["00_a.ipynb", "01_b.ipynb"]
+    assert measured["01_b.ipynb"]["peak_memory_gb"] > measured["00_a.ipynb"]["peak_memory_gb"] + 0.3
+    assert {"date", "commit", "torch", "cpu_count"} <= set(measured["00_a.ipynb"]["provenance"])
+    index = (html / "index.html").read_text()
+    assert '<a href="00_a.html">00 · A title</a><p>One idea.</p>' in index
+    assert "index.html" in (html / "01_b.html").read_text()
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].split() == ["[1/2]", "00_a.ipynb", "running"]
+    assert [line.split()[0] for line in lines[-4:]] == ["notebook", "00_a.ipynb", "01_b.ipynb", "all"]
+
+
+def test_a_failing_cell_is_named_and_stops_everything_untouched(tmp_path, capfd):
+    failing = make(tmp_path / "00_a.ipynb", "x = 1", "y = x + 1\nraise ValueError('no such budget')")
+    after = make(tmp_path / "01_b.ipynb", "1")
+    before = failing.read_bytes(), after.read_bytes()
+    status, results, html = run(tmp_path)
+    output = capfd.readouterr().out
+    assert status == 1
+    assert "00_a.ipynb: cell 3 failed" in output
+    assert "ValueError: no such budget" in output
+    assert "01_b" not in output
+    assert (failing.read_bytes(), after.read_bytes()) == before
+    assert not results.exists()
+    assert not html.exists()
+
+
+def test_check_mode_writes_nothing(tmp_path, capfd):
+    path = make(tmp_path / "00_a.ipynb", "1")
+    before = path.read_bytes()
+    status, results, html = run(tmp_path, "--check")
+    assert status == 0
+    assert path.read_bytes() == before
+    assert not results.exists()
+    assert not html.exists()
+
+
+def test_only_runs_what_is_asked_for(tmp_path, capfd):
+    make(tmp_path / "00_a.ipynb", "raise SystemError")
+    make(tmp_path / "01_b.ipynb", "1")
+    assert run(tmp_path, "--check", "--only", "01")[0] == 0
+    assert run(tmp_path, "--check", "--only", "07")[0] == 1
+    assert "starts with '07'" in capfd.readouterr().out
+
+
+def test_a_folder_without_notebooks_is_an_error(tmp_path, capfd):
+    assert run(tmp_path)[0] == 1
+    assert "no notebooks" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("code", "timeout", "message"),
+    [
+        ("import os\nos._exit(3)", 60, "(?i)kernel died"),
+        ("import time\ntime.sleep(60)", 1, "(?i)timed out"),
+        ("raise KeyError('tagged')", 60, "KeyError: 'tagged'"),
+    ],
+)
+def test_kernels_that_die_hang_or_raise_are_failures(tmp_path, code, timeout, message):
+    path = make(tmp_path / "00_a.ipynb", code)
+    notebook = notebook_files.read(path)
+    notebook.cells[1].metadata["tags"] = ["raises-exception"]
+    nbformat.write(notebook, path)
+    result = run_notebook(path, tmp_path / "out.ipynb", timeout)
+    assert result.error["cell"] == 2
+    assert re.search(message, result.error["error"])
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_normalising_drops_what_belongs_to_one_machine():
+    widget = {notebook_files.WIDGET: {"model_id": "1"}, "text/plain": "IntSlider()"}
+    outputs = [
+        nbformat.v4.new_output("stream", text=f" 10%\r 50%\r100%\n{ROOT}/data/x and {ROOT}-other\n"),
+        nbformat.v4.new_output("stream", name="stderr", text="/tmp/ipykernel_1234/567.py:3: UserWarning"),
+        nbformat.v4.new_output("display_data", data=widget),
+    ]
+    cell = nbformat.v4.new_code_cell("1", outputs=outputs, metadata={"execution": {}, "tags": ["a"]})
+    metadata = {"widgets": {}, "kernelspec": {"name": "vllm3"}, "accelerator": "GPU"}
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata=metadata)
+    notebook_files.normalise(notebook)
+    assert cell.outputs[0].text == f"100%\n./data/x and {ROOT}-other\n"
+    assert cell.outputs[1].text == "<cell>:3: UserWarning"
+    assert cell.outputs[2].data == {"text/plain": notebook_files.WIDGET_NOTE}
+    assert cell.metadata == {"tags": ["a"]}
+    assert set(notebook.metadata) == {"accelerator", "kernelspec", "language_info"}
+    nbformat.validate(notebook)

@@ -1,0 +1,117 @@
+"""The common head and the set-up cell, also as Colab and Kaggle would run it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mrt_lib import packages
+from tools import notebook_template as template
+
+
+def test_the_head_has_the_badges_of_its_file_and_a_row_to_fill():
+    text = template.head(
+        "02_x.ipynb", "Cutting", "One idea.", ["how", "why"], "01_w.ipynb", None, "T4 or none"
+    )
+    lines = text.splitlines()
+    assert lines[0] == "# 02 · Cutting"
+    address = template.repository().removeprefix("https://github.com/")
+    assert f"/github/{address}/blob/main/notebooks/02_x.ipynb" in text
+    assert f"src={template.repository()}/blob/main/notebooks/02_x.ipynb" in text
+    assert "| T4 or none | <!-- measured -->– | – | –<!-- /measured --> |" in lines
+    assert "- why" in lines
+    assert lines[-1] == "← [01 w](01_w.ipynb)"
+
+
+@pytest.mark.parametrize("file", ["x.ipynb", "2_x.ipynb", "02_x.py"])
+def test_the_head_refuses_a_file_name_without_a_number(file):
+    with pytest.raises(ValueError, match="named like"):
+        template.head(file, "t", "s", [])
+
+
+def test_the_setup_cell_is_short_and_loads_nothing_heavy():
+    assert len(template.SETUP.splitlines()) <= 20
+    code = f"{template.SETUP}\nimport sys\nprint(sorted({{'torch', 'numpy', 'transformers'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=template.ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_without_the_library_the_setup_cell_says_what_to_run(tmp_path):
+    code = f"import sys\nsys.modules['mrt_lib'] = None\n{template.SETUP}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "make lab" in done.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def hosted(monkeypatch, tmp_path):
+    """Run the set-up cell on a made-up host; returns the commands that it ran."""
+    commands = []
+
+    def fake(command, check):
+        commands.append(command)
+        if command[0] == "git":
+            (Path(command[-1]) / "notebooks").mkdir(parents=True)
+
+    def run(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        source = template.SETUP.replace('"/content"', repr(str(tmp_path / "colab")))
+        exec(
+            compile(source.replace('"/kaggle/working"', repr(str(tmp_path / "kaggle"))), "setup", "exec"), {}
+        )
+        return commands
+
+    monkeypatch.setattr(subprocess, "run", fake)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("variable", "where"), [("COLAB_RELEASE_TAG", "colab"), ("KAGGLE_KERNEL_RUN_TYPE", "kaggle")]
+)
+def test_a_hosted_runtime_clones_once_and_installs_only_the_library(hosted, monkeypatch, variable, where):
+    present = dict.fromkeys(map(packages.name_of, packages.HOSTED), "99")
+    monkeypatch.setattr(packages, "installed", present.get)
+    monkeypatch.setattr(packages, "stale_packages", list)
+    hosted(**{variable: "x"})
+    commands = hosted()
+    assert [c[0] for c in commands if "clone" in c] == ["git"]
+    assert commands[0][3] == template.repository()
+    assert Path.cwd() == Path(commands[0][4]) / "notebooks"
+    assert Path.cwd().parts[-3:] == (where, "mrt", "notebooks")
+    installs = [c for c in commands if "pip" in c]
+    assert installs
+    assert all("--no-deps" in c and c[-1] == str(packages.ROOT) for c in installs)
+
+
+def test_what_is_missing_comes_at_tested_versions_and_torch_stays(monkeypatch):
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    versions = {
+        "mrt-lib": "0",
+        "transformers": "5.0.0",
+        "torch": "2.10.0+cu128",
+        "numpy": "2.0.2",
+        "pyarrow": "18.1",
+    }
+    monkeypatch.setattr(packages, "installed", versions.get)
+    packages.install_missing()
+    tested = packages.tested_versions()
+    (command,) = commands
+    assert f"transformers=={tested['transformers']}" in command
+    assert f"peft=={tested['peft']}" in command
+    assert command[-2:] == ["torch==2.10.0+cu128", "numpy==2.0.2"]
+    assert not any(item.startswith("pyarrow") for item in command)
+
+
+def test_a_replaced_package_asks_for_a_restart(monkeypatch):
+    import numpy
+
+    monkeypatch.setattr(packages, "installed", {"numpy": "9.9.9"}.get)
+    with pytest.raises(
+        RuntimeError, match=f"restart the runtime.*numpy {numpy.__version__} is loaded, 9.9.9"
+    ):
+        packages.prepare(hosted=False)

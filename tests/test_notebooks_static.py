@@ -1,0 +1,97 @@
+"""Every committed notebook, looked at without running it."""
+
+import json
+import re
+
+import nbformat
+import pytest
+
+from tools import notebook_checks, notebook_files
+from tools.notebook_template import ROOT, SETUP, VERSIONS, head
+
+PATHS = sorted(notebook_files.NOTEBOOKS.glob("*.ipynb"))
+NAMES = [path.name for path in PATHS]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_a_committed_notebook_has_no_problem(path):
+    assert notebook_checks.problems(path, notebook_files.read(path), NAMES) == []
+
+
+def test_the_notebooks_that_the_readme_and_the_measurements_name_exist():
+    readme, measured = ROOT / "README.md", ROOT / "data" / "results" / "notebooks.json"
+    named = set(re.findall(r"\b\d\d_\w+\.ipynb", readme.read_text() if readme.is_file() else ""))
+    named |= set(json.loads(measured.read_text()) if measured.is_file() else {})
+    if not named and not PATHS:
+        pytest.skip("no notebooks yet")
+    assert named == set(NAMES)
+
+
+def sound(tmp_path):
+    """A notebook with nothing wrong, second of three."""
+    names = ["00_start.ipynb", "01_middle.ipynb", "02_end.ipynb"]
+    for name in names:
+        (tmp_path / name).touch()
+    text = head(names[1], "Middle", "One idea.", ["a thing"], names[0], names[2])
+    codes = [SETUP, VERSIONS, "from mrt_lib import regret\n%matplotlib inline"]
+    cells = [nbformat.v4.new_markdown_cell(text), *map(nbformat.v4.new_code_cell, codes)]
+    for count, cell in enumerate(cells[1:], start=1):
+        cell.execution_count = count
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook_files.normalise(notebook)
+    return tmp_path / names[1], notebook, names
+
+
+def test_a_sound_notebook_has_no_problem(tmp_path):
+    assert notebook_checks.problems(*sound(tmp_path)) == []
+
+
+def set_source(i, text):
+    return lambda nb: nb.cells[i].update(source=text)
+
+
+def replace(i, old, new):
+    return lambda nb: nb.cells[i].update(source=nb.cells[i].source.replace(old, new))
+
+
+def add_output(text):
+    output = nbformat.v4.new_output("stream", text=text)
+    return lambda nb: nb.cells[3].outputs.append(output)
+
+
+def add_error(nb):
+    nb.cells[3].outputs.append(nbformat.v4.new_output("error", ename="ValueError", evalue="", traceback=[]))
+
+
+@pytest.mark.parametrize(
+    ("breaking", "message"),
+    [
+        (replace(0, "# 01", "# 07"), "title"),
+        (replace(0, "01_middle.ipynb) ", "01_other.ipynb) "), "badges"),
+        (replace(0, "mrt-lab", "other"), "badges"),
+        (replace(0, "<!-- measured -->", ""), "measured row"),
+        (replace(0, "02_end", "00_start"), "before and after"),
+        (replace(0, "a thing", "[a thing](../nowhere.md)"), "does not exist"),
+        (replace(1, "depth=1", "depth=2"), "SETUP"),
+        (set_source(2, "environment.versions( )"), "VERSIONS"),
+        (lambda nb: nb.metadata.update(widgets={}), "widgets"),
+        (lambda nb: nb.metadata.kernelspec.update(name="vllm3"), "kernelspec"),
+        (lambda nb: nb.cells[3].update(execution_count=7), "execution counts"),
+        (lambda nb: nb.cells[3].update(execution_count=None), "execution counts"),
+        (add_error, "error: ValueError"),
+        (add_output("read /home/ann/x"), "local path"),
+        (set_source(3, "from mrt_lib import stats\nx = ("), "does not parse"),
+        (set_source(3, "import mrt_lib\n!pip install trl"), "installs"),
+        (set_source(3, "import mrt_lib\n!python -m http.server &"), "background"),
+        (set_source(3, "1 + 1"), "uses mrt_lib"),
+        (set_source(3, "from mrt_lib import stats\ndef get_task(x):\n    return x"), "defines get_task"),
+        (set_source(3, " "), "empty"),
+        (add_output("x" * 1_100_000), "bytes"),
+    ],
+)
+def test_each_problem_is_found(tmp_path, breaking, message):
+    path, notebook, names = sound(tmp_path)
+    breaking(notebook)
+    nbformat.write(notebook, path)
+    found = notebook_checks.problems(path, notebook, names)
+    assert any(message in line for line in found), found

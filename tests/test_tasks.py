@@ -1,0 +1,290 @@
+"""Tasks: the verifier, the splits, the proven optimum, the explorers and the problem files."""
+
+import json
+import re
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mrt_lib.tasks import SHIPPED, Problem, RootSearch, get_task, read_problems, select, write_problems
+from mrt_lib.tasks.explorers import (
+    bisect,
+    explore,
+    forced_values,
+    mixture,
+    random_guess,
+    stay_inside,
+    thought_text,
+)
+from mrt_lib.tasks.root_search import SPLITS, write_splits
+
+shipped = pytest.mark.parametrize("task", SHIPPED, ids=lambda task: task.name)
+EXPLORERS = [random_guess, stay_inside, bisect, mixture(0.5)]
+
+
+def every_problem(task):
+    return [problem for split in task.problems.values() for problem in split]
+
+
+# --- problems, verifier and splits ---
+
+
+def test_a_problem_written_out_by_hand():
+    # 19 * (19 + 6) = 475, and the largest value of this range, 31 * (31 + 31) = 1922, has four digits.
+    assert RootSearch(31).problem(19, 6) == Problem(
+        id="root_search_31:b=6:N=475",
+        task="root_search_31",
+        question="x(x+b) = 0 4 7 5 b = 6 in 1 31",
+        answer="19",
+        facts={"b": 6, "candidates": 31, "function": "x(x+b)", "target": 475},
+    )
+
+
+@shipped
+def test_the_verifier_accepts_gold_and_a_constant_only_where_it_is_gold(task):
+    problems = every_problem(task)
+    assert all(task.score(p, p.answer) == 1.0 for p in problems)
+    right = [p for p in problems if task.score(p, "7") == 1.0]
+    assert right == [p for p in problems if p.answer == "7"]
+    assert len(right) == 32  # one for every b
+
+
+@shipped
+@pytest.mark.parametrize(
+    "junk", ["", " ", "0", "-{gold}", "+{gold}", "0{gold}", "{gold}.0", "{gold} {gold}", "x = {gold}", "１"]
+)
+def test_the_verifier_refuses_junk(task, junk):
+    assert not any(task.score(p, junk.format(gold=p.answer)) for p in every_problem(task))
+
+
+@shipped
+def test_the_verifier_ignores_white_space_around_the_answer(task):
+    assert all(task.score(p, f" \n{p.answer}\t") == 1.0 for p in every_problem(task))
+
+
+@shipped
+def test_the_question_alone_has_exactly_one_root_and_it_is_the_answer(task):
+    formulas = {"x(x+b)": lambda x, b: x * (x + b), "xx+b": lambda x, b: x * x + b}
+    for problem in every_problem(task):
+        formula, digits, b, n = re.fullmatch(
+            r"(\S+) = ([\d ]+) b = (\d+) in 1 (\d+)", problem.question
+        ).groups()
+        target = int(digits.replace(" ", ""))
+        roots = [str(x) for x in range(1, int(n) + 1) if formulas[formula](x, int(b)) == target]
+        assert tuple(roots) == task.answers(problem) == (problem.answer,)
+
+
+@shipped
+def test_every_root_and_offset_is_in_one_split(task):
+    ids = [p.id for p in every_problem(task)]
+    assert len(ids) == len(set(ids)) == task.candidates * 32
+    shares = {name: len(problems) / len(ids) for name, problems in task.problems.items()}
+    assert shares == pytest.approx({"train": 0.65, "validation": 0.15, "test": 0.20}, abs=0.03)
+
+
+def test_a_problem_is_in_the_same_split_at_every_range():
+    split_of = {}
+    for task in SHIPPED:
+        for split, problems in task.problems.items():
+            for p in problems:
+                key = (p.facts["function"], p.facts["b"], p.facts["target"])
+                assert split_of.setdefault(key, split) == split
+    # The smaller ranges of x(x+b) lie inside the largest one.
+    assert len(split_of) == (127 + 31) * 32
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_sampling_stays_in_the_split_and_repeats_with_the_seed(split):
+    task = RootSearch(31)
+    drawn = task.sample(np.random.default_rng(3), 50, split)
+    assert len(drawn) == 50
+    assert {p.id for p in drawn} <= {p.id for p in task.problems[split]}
+    assert drawn == task.sample(np.random.default_rng(3), 50, split)
+    assert drawn != task.sample(np.random.default_rng(4), 50, split)
+
+
+def test_unknown_split():
+    with pytest.raises(ValueError, match=r"unknown split 'dev'; known: .*'test', 'train', 'validation'"):
+        RootSearch(31).sample(np.random.default_rng(0), 1, "dev")
+
+
+def test_get_task():
+    assert [get_task(task.name) for task in SHIPPED] == list(SHIPPED)
+    with pytest.raises(ValueError, match=r"unknown task 'root_search_32'; known: .*'root_search_31'"):
+        get_task("root_search_32")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((31, "x^3"), "unknown function 'x.3'; known: .*'xx.b'"),
+        ((0,), "candidates must be in 1..127, got 0"),
+        ((128,), "candidates must be in 1..127, got 128"),
+    ],
+)
+def test_bad_tasks(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        RootSearch(*arguments)
+
+
+def test_select_draws_different_problems():
+    problems = RootSearch(31).problems["test"]
+    chosen = select(problems, 20, np.random.default_rng(0))
+    assert len({p.id for p in chosen}) == 20
+    assert sorted(p.id for p in select(problems, len(problems), np.random.default_rng(0))) == sorted(
+        p.id for p in problems
+    )
+
+
+@pytest.mark.parametrize("n", [0, -1, 4])
+def test_select_asks_for_a_possible_number(n):
+    with pytest.raises(ValueError, match=rf"cannot select {n} of 3 problems; ask for 1\.\.3"):
+        select(RootSearch(31).problems["test"][:3], n, np.random.default_rng(0))
+
+
+# --- the optimum ---
+
+
+def best_by_brute_force(task, b, trials):
+    """The best chance of a right final guess after `trials` trials, over all strategies.
+
+    Dynamic programme over beliefs: the set of roots that all feedback so far allows. Every guess of the
+    range may be tried, inside the belief or not, and the feedback is the sign of f(guess) - N.
+    """
+    values = {x: task.evaluate(x, b) for x in range(1, task.candidates + 1)}
+
+    @cache
+    def settled(belief: frozenset, trials_left: int) -> int:
+        """How many roots of `belief` the best strategy ends up naming."""
+        if trials_left == 0:
+            return 1
+        return max(sum(settled(part, trials_left - 1) for part in parts(belief, guess)) for guess in values)
+
+    def parts(belief, guess):
+        feedback = {x: np.sign(values[guess] - values[x]) for x in belief}
+        return [frozenset(x for x in belief if feedback[x] == sign) for sign in set(feedback.values())]
+
+    return settled(frozenset(values), trials) / task.candidates
+
+
+@pytest.mark.parametrize("candidates", range(1, 8))
+@pytest.mark.parametrize(("function", "b"), [("x(x+b)", 0), ("x(x+b)", 31), ("xx+b", 5)])
+def test_no_strategy_beats_the_optimal_values_and_one_reaches_them(candidates, function, b):
+    task = RootSearch(candidates, function)
+    best = [best_by_brute_force(task, b, trials) for trials in range(4)]
+    assert task.optimal_values(3) == pytest.approx(best)
+
+
+def test_optimal_values_by_hand():
+    assert RootSearch(31).optimal_values(5) == pytest.approx(np.array([1, 3, 7, 15, 31, 31]) / 31)
+    assert RootSearch(100).optimal_values(0) == pytest.approx([0.01])
+    with pytest.raises(ValueError, match="episodes must be at least 0, got -1"):
+        RootSearch(31).optimal_values(-1)
+
+
+@pytest.mark.parametrize(("candidates", "episodes"), [(31, 5), (63, 6)])
+@pytest.mark.parametrize("b", [0, 31])
+def test_bisection_is_optimal_after_every_trial(candidates, episodes, b):
+    task, rng = RootSearch(candidates), np.random.default_rng(0)
+    total = np.zeros(episodes + 1)
+    for x in range(1, candidates + 1):
+        values = forced_values(explore(task, task.problem(x, b), bisect, episodes, rng), candidates)
+        total += np.pad(values, (0, episodes + 1 - len(values)), mode="edge")
+    assert total / candidates == pytest.approx(task.optimal_values(episodes))
+
+
+# --- explorers ---
+
+
+@given(
+    st.sampled_from(SHIPPED),
+    st.sampled_from(EXPLORERS),
+    st.integers(1, 31),
+    st.integers(0, 31),
+    st.integers(0, 99),
+)
+def test_trials_tell_the_truth_and_never_lose_the_root(task, explorer, root, b, seed):
+    trials = explore(task, task.problem(root, b), explorer, 6, np.random.default_rng(seed))
+    low, high = 1, task.candidates
+    for trial in trials:
+        assert trial.value == task.evaluate(trial.guess, b)
+        assert trial.verdict == {-1: "low", 0: "hit", 1: "high"}[int(np.sign(trial.guess - root))]
+        assert low <= trial.interval[0] <= root <= trial.interval[1] <= high
+        assert (trial.guess == root) or not trial.interval[0] <= trial.guess <= trial.interval[1]
+        low, high = trial.interval
+    assert "hit" not in [trial.verdict for trial in trials[:-1]]
+    assert len(trials) == 6 or trials[-1].verdict == "hit"
+
+
+@pytest.mark.parametrize("explorer", [stay_inside, bisect, mixture(1.0)])
+def test_careful_explorers_guess_inside_the_interval_that_is_left(explorer):
+    rng = np.random.default_rng(0)
+    guesses = [explorer(rng, (14, 23), 31) for _ in range(200)]
+    assert all(14 <= guess <= 23 for guess in guesses)
+
+
+@pytest.mark.parametrize("explorer", [random_guess, mixture(0.0)])
+def test_careless_explorers_guess_anywhere_in_the_range(explorer):
+    rng = np.random.default_rng(0)
+    assert {explorer(rng, (14, 23), 31) for _ in range(1000)} == set(range(1, 32))
+
+
+def test_bisection_written_out_by_hand():
+    # The root is 19 and b is 6: 16 * 22 = 352, 24 * 30 = 720, 20 * 26 = 520, 18 * 24 = 432, 19 * 25 = 475.
+    task = RootSearch(31)
+    trials = explore(task, task.problem(19, 6), bisect, 9, np.random.default_rng(0))
+    assert thought_text(task, trials) == (
+        "try 16 : 0 3 5 2 low in 17 31 "
+        "try 24 : 0 7 2 0 high in 17 23 "
+        "try 20 : 0 5 2 0 high in 17 19 "
+        "try 18 : 0 4 3 2 low in 19 19 "
+        "try 19 : 0 4 7 5 hit in 19 19"
+    )
+    assert forced_values(trials, 31) == pytest.approx([1 / 31, 1 / 15, 1 / 7, 1 / 3, 1, 1])
+
+
+# --- problem files ---
+
+
+def test_problems_come_back_as_they_were_written(tmp_path):
+    write_splits(RootSearch(31), tmp_path)
+    for split, problems in RootSearch(31).problems.items():
+        assert read_problems(tmp_path / "root_search_31" / f"{split}.jsonl") == problems
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == sorted(f"{split}.jsonl" for split in SPLITS)
+
+
+def test_text_beyond_ascii_and_line_breaks_inside_a_question_come_back(tmp_path):
+    problem = Problem("π\u2028", "any", "Was ist\n\n√2 · √8?", "4")
+    write_problems(tmp_path / "one.jsonl", [problem])
+    assert read_problems(tmp_path / "one.jsonl") == [problem]
+
+
+def test_missing_problem_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no problem file at .*none\.jsonl"):
+        read_problems(tmp_path / "none.jsonl")
+
+
+GOOD = {"id": "1", "task": "t", "question": "q", "answer": "a", "facts": {}}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("not json", "not JSON"),
+        ('{"id": "1"', "not JSON"),
+        ("[1, 2]", "expected one JSON object per line, got list"),
+        (json.dumps({k: v for k, v in GOOD.items() if k != "answer"}), "field 'answer' is missing"),
+        (json.dumps(GOOD | {"answer": 19}), "field 'answer' must be a non-empty string, got 19"),
+        (json.dumps(GOOD | {"question": ""}), "field 'question' must be a non-empty string, got ''"),
+        (json.dumps(GOOD | {"facts": [1]}), r"field 'facts' must be an object, got \[1\]"),
+        (json.dumps(GOOD | {"level": 5}), "unknown field 'level'; the fields are .*'question'"),
+    ],
+)
+def test_bad_lines_are_named_with_file_line_and_field(tmp_path, line, message):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(f"{json.dumps(GOOD)}\n\n{line}\n")
+    with pytest.raises(ValueError, match=rf"bad\.jsonl:3: {message}"):
+        read_problems(path)

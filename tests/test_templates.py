@@ -1,0 +1,170 @@
+"""Templates: the paper's texts to the letter, reading answers, and tokenizers that do not fit."""
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from mrt_lib.tasks.root_search import WORDS
+from mrt_lib.templates import (
+    R1,
+    TEMPLATES,
+    TESTBED,
+    check_tokenizer,
+    encode,
+    encode_prompt,
+    get_template,
+    last_boxed,
+    parse_answer,
+    token_id,
+)
+
+TESTBED_WORDS = [*WORDS, "<think>", "</think>", *map(str, range(32))]
+
+
+def word_tokenizer(words, **special):
+    """A tokenizer with one token for each word, and no token for anything else."""
+    vocabulary = {word: i for i, word in enumerate(["<unk>", *words, *special.values()])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", **special)
+
+
+@pytest.fixture
+def tokenizer():
+    return word_tokenizer(TESTBED_WORDS, eos_token="<eos>")
+
+
+# --- the paper's texts, written out from its released code ---
+
+
+def test_r1_forced_termination_text():
+    paper = """Time is up.
+
+Given the time I've spent and the approaches I've tried, I should stop thinking and formulate a final answer based on what I already have.
+</think>
+
+**Step-by-Step Explanation and Answer:**
+
+1. **"""  # noqa: E501
+    assert R1.forced_answer.removeprefix("\n\n") == paper
+    assert R1.finished_answer == "\n</think>"
+
+
+def test_r1_openers_and_continue_markers():
+    assert R1.openers == (
+        "Wait",
+        "But wait",
+        "Alternatively",
+        "Is there another way to think about this?",
+        "But let me double-check",
+        "But hold on",
+    )
+    assert R1.continue_markers == ("\nWait", "\nBut wait", "\nAlternatively", "\nBut hold on")
+    assert R1.episode_marker == ""
+
+
+def test_r1_prompt_opens_the_thinking_block():
+    assert R1.prompt.format(question="What is {1} + 1?") == (
+        "<｜User｜>What is {1} + 1?\n"
+        "Please reason step by step, and put your final answer within \\boxed{}.<｜Assistant｜><think>\n"
+    )
+
+
+def test_testbed_prompt_and_forced_answer_are_tokens_of_the_testbed(tokenizer):
+    ids = encode_prompt(tokenizer, TESTBED, "x(x+b) = 0 4 7 5 b = 6 in 1 31")
+    assert tokenizer.decode(ids) == "solve x(x+b) = 0 4 7 5 b = 6 in 1 31 <think>"
+    assert tokenizer.decode(encode(tokenizer, TESTBED.forced_answer)) == "time up </think>"
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_every_forced_answer_closes_the_thought_once(template):
+    assert template.forced_answer.count(template.think_end) == 1
+    assert template.finished_answer.endswith(template.think_end)
+
+
+def test_get_template():
+    assert (get_template("testbed"), get_template("r1")) == (TESTBED, R1)
+    with pytest.raises(ValueError, match=r"unknown template 'r2'; known: \['r1', 'testbed'\]"):
+        get_template("r2")
+
+
+# --- reading answers ---
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("so \\boxed{19}.", "19"),
+        ("\\boxed{ 19\n}", "19"),
+        ("\\boxed{\\frac{1}{2}} and more {}", "\\frac{1}{2}"),
+        ("\\boxed{{a}{b{c}}}", "{a}{b{c}}"),
+        ("\\boxed{18}, no: \\boxed{19}", "19"),
+        ("\\boxed{\\boxed{19}}", "19"),
+        ("\\boxed{}", ""),
+        ("\\boxed{19", ""),
+        ("\\boxed{\\frac{1}{2}", ""),
+        ("\\boxed{18}, no: \\boxed{19", ""),
+        ("\\boxed 19", ""),
+        ("boxed{19}", ""),
+        ("}19{", ""),
+        ("19", ""),
+        ("", ""),
+    ],
+)
+def test_the_r1_answer_is_the_content_of_the_last_box(text, answer):
+    assert parse_answer(R1, text) == last_boxed(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"), [(" 19\n", "19"), ("1 9", "1 9"), ("\\boxed{19}", "\\boxed{19}"), (" ", "")]
+)
+def test_the_testbed_answer_is_the_whole_text(text, answer):
+    assert parse_answer(TESTBED, text) == answer
+
+
+# --- tokenizers and questions that do not fit ---
+
+
+@pytest.mark.parametrize("question", ["", " ", "\n\t"])
+def test_empty_question(tokenizer, question):
+    with pytest.raises(ValueError, match="the question is empty"):
+        encode_prompt(tokenizer, TESTBED, question)
+
+
+def test_words_that_the_model_lacks(tokenizer):
+    with pytest.raises(ValueError, match="the tokenizer has no token for a part of 'solve y = 4 <think>'"):
+        encode_prompt(tokenizer, TESTBED, "y = 4")
+
+
+def test_a_prompt_starts_with_the_models_own_bos():
+    tokenizer = word_tokenizer(TESTBED_WORDS, eos_token="<eos>", bos_token="<bos>")
+    ids = encode_prompt(tokenizer, TESTBED, "b = 6")
+    assert tokenizer.decode(ids) == "<bos> solve b = 6 <think>"
+
+
+def test_token_id(tokenizer):
+    assert tokenizer.decode([token_id(tokenizer, "</think>")]) == "</think>"
+    with pytest.raises(ValueError, match="'time up' is 2 tokens for this tokenizer, expected one"):
+        token_id(tokenizer, "time up")
+    with pytest.raises(ValueError, match="'Wait' is 0 tokens"):
+        token_id(tokenizer, "Wait")
+
+
+def test_check_tokenizer_accepts_the_testbeds_own(tokenizer):
+    check_tokenizer(tokenizer, TESTBED)
+
+
+@pytest.mark.parametrize("missing", ["</think>", "try"])
+def test_check_tokenizer_names_what_is_missing(missing):
+    tokenizer = word_tokenizer([word for word in TESTBED_WORDS if word != missing], eos_token="<eos>")
+    with pytest.raises(
+        ValueError, match=rf"lacks \['{missing}'\] as single tokens, which template 'testbed'"
+    ):
+        check_tokenizer(tokenizer, TESTBED)
+
+
+def test_check_tokenizer_refuses_a_model_of_another_template(tokenizer):
+    with pytest.raises(
+        ValueError, match=r"lacks \['<｜end▁of▁sentence｜>'\] .* another of \['r1', 'testbed'\]"
+    ):
+        check_tokenizer(tokenizer, R1)

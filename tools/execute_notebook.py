@@ -1,0 +1,84 @@
+"""Execute one notebook in a process of its own: `python -m tools.execute_notebook IN OUT REPORT`.
+
+OUT gets the executed notebook if every cell ran; REPORT gets JSON with `error` (null, or which cell
+failed and how) and `peak_bytes`, the largest memory of the kernel or a process that it started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+from tools.notebook_files import normalise, read, write
+
+
+def execute(notebook: NotebookNode, folder: Path, timeout: int) -> dict | None:
+    """Run all cells in place, in `folder`, at most `timeout` seconds each.
+
+    Returns:
+        None, or the first failure as {"cell", "source", "error"}; cells count from 1.
+    """
+    last = 0
+
+    def started(cell: NotebookNode, cell_index: int) -> None:  # noqa: ARG001 - nbclient names them
+        nonlocal last
+        last = cell_index
+        if sys.stdout.isatty():
+            print(f"\r    cell {cell_index + 1}/{len(notebook.cells)}", end="", flush=True)
+
+    # Without folders to search, "python3" is the interpreter that runs this, whatever a user installed.
+    manager = AsyncKernelManager(
+        kernel_name="python3",
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True),
+    )
+    client = NotebookClient(
+        notebook,
+        km=manager,
+        timeout=timeout,
+        force_raise_errors=True,
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_start=started,
+    )
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        return {"cell": last + 1, "source": notebook.cells[last].source, "error": _plain(str(error))}
+    finally:
+        if sys.stdout.isatty():
+            print("\r" + " " * 30 + "\r", end="", flush=True)
+    return None
+
+
+def main(source: str, target: str, report: str, timeout: str = "1800") -> None:
+    """Execute, normalise, write; the exit status is 0 even if a cell failed."""
+    os.environ["IPYTHONDIR"] = tempfile.mkdtemp(dir=Path(report).parent)
+    notebook = read(Path(source))
+    error = execute(notebook, Path(source).resolve().parent, int(timeout))
+    if error is None:
+        normalise(notebook)
+        write(notebook, Path(target))
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    Path(report).write_text(json.dumps({"error": error, "peak_bytes": peak}))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,104 @@
+"""Notebook files: which there are, and the form in which they are committed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from tools.notebook_template import MEASURED, ROOT
+
+NOTEBOOKS = ROOT / "notebooks"
+MAX_BYTES = 1_000_000
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+KEPT_METADATA = ("accelerator", "colab", "title")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET_NOTE = "(Controls appear here when the notebook runs.)"
+
+
+def find(folder: Path = NOTEBOOKS, only: Sequence[str] = ()) -> list[Path]:
+    """The notebooks in order, or those whose names start with one of `only`.
+
+    Raises:
+        FileNotFoundError: there is none, or an item of `only` matches none.
+    """
+    paths = sorted(folder.glob("*.ipynb"))
+    for start in only:
+        if not any(path.name.startswith(start) for path in paths):
+            raise FileNotFoundError(f"no notebook in {folder} starts with {start!r}")
+    if not paths:
+        raise FileNotFoundError(f"no notebooks in {folder}")
+    return [path for path in paths if not only or path.name.startswith(tuple(only))]
+
+
+def read(path: Path) -> NotebookNode:
+    """A notebook of format 4; nbformat's own errors say what is wrong with others."""
+    return nbformat.read(path, as_version=4)
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Write whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    nbformat.write(notebook, temporary)
+    temporary.replace(path)
+
+
+def normalise(notebook: NotebookNode) -> None:
+    """Drop, in place, what differs between machines or does not show on GitHub.
+
+    Kernel and widget state, cell metadata other than tags, live widgets and local paths go.
+    """
+    kept = {key: notebook.metadata[key] for key in KEPT_METADATA if key in notebook.metadata}
+    notebook.metadata = nbformat.from_dict(
+        {**kept, "kernelspec": KERNEL, "language_info": {"name": "python"}}
+    )
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+        for output in cell.get("outputs", []):
+            _normalise_output(output)
+
+
+def fill_measured(notebook: NotebookNode, minutes: float, memory_gb: float, machine: str) -> None:
+    """Put what was measured into the head cell's row, in place; without a row, do nothing."""
+    row = f"{MEASURED[0]}{minutes:.1f} | {memory_gb:.1f} GB | {machine}{MEASURED[1]}"
+    cell = notebook.cells[0]
+    cell.source = re.sub(f"{MEASURED[0]}.*?{MEASURED[1]}", lambda _: row, cell.source)
+
+
+def title(notebook: NotebookNode) -> str:
+    """The first heading."""
+    found = re.search(r"^# +(.+)$", notebook.cells[0].source, re.MULTILINE)
+    return found[1].strip() if found else "Untitled"
+
+
+def summary(notebook: NotebookNode) -> str:
+    """The first sentence of plain text under the title."""
+    for line in notebook.cells[0].source.splitlines():
+        if line and line[0] not in "#[!|<-*←":
+            return re.split(r"(?<=[.!?]) ", line.strip())[0]
+    return ""
+
+
+def _normalise_output(output: NotebookNode) -> None:
+    if WIDGET in output.get("data", {}):
+        output.data = nbformat.from_dict({"text/plain": WIDGET_NOTE})
+    if "text" in output:
+        output.text = _neutral(output.text)
+    for kind, value in output.get("data", {}).items():
+        if kind.startswith("text/") and isinstance(value, str):
+            output.data[kind] = _neutral(value)
+
+
+def _neutral(text: str) -> str:
+    """The text without this machine's paths and without overwritten progress lines."""
+    text = re.sub(r"[^\n]*\r(?=[^\n])", "", text)
+    text = re.sub(r"/\S*/ipykernel_\d+/\d+\.py", "<cell>", text)
+    homes = {str(ROOT): ".", sys.prefix: "<venv>", str(Path.home()): "~"}
+    for path in sorted(homes, key=len, reverse=True):
+        if len(path) > 1:
+            text = re.sub(rf"{re.escape(path)}(?![\w.-])", homes[path], text)
+    return text

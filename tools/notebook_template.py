@@ -1,0 +1,104 @@
+"""What all notebooks have in common: the head, the set-up cell and the version cell."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MEASURED = ("<!-- measured -->", "<!-- /measured -->")
+COLAB = "https://colab.research.google.com"
+KAGGLE = "https://www.kaggle.com"
+
+
+def repository() -> str:
+    """The repository's address, from pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+
+
+SETUP = f'''\
+# Set-up: fetches the project on Colab and Kaggle; elsewhere it only checks the installation.
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+kaggle = "KAGGLE_KERNEL_RUN_TYPE" in os.environ
+hosted = kaggle or "google.colab" in sys.modules or any(name.startswith("COLAB_") for name in os.environ)
+if hosted:
+    home = Path("/kaggle/working" if kaggle else "/content") / "mrt"
+    if not home.exists():
+        subprocess.run(["git", "clone", "--depth=1", "{repository()}", str(home)], check=True)
+    sys.path.insert(0, str(home))
+    os.chdir(home / "notebooks")
+try:
+    from mrt_lib import environment
+except ModuleNotFoundError:
+    raise ModuleNotFoundError("no mrt_lib here: run `make lab`, or choose the kernel of .venv") from None
+environment.prepare(hosted)'''
+
+VERSIONS = "environment.versions()"
+
+
+def head(
+    file: str,
+    title: str,
+    summary: str,
+    learn: Sequence[str],
+    previous: str | None = None,
+    next: str | None = None,
+    gpu: str = "not needed",
+) -> str:
+    """Markdown of a notebook's first cell.
+
+    Args:
+        file: the notebook's own file name, like "02_episodes.ipynb"; its digits are the number.
+        title: without the number.
+        summary: one sentence; the index page shows it.
+        learn: what the reader will learn, one line each.
+        previous: file name of the notebook before, or None.
+        next: file name of the notebook after, or None.
+        gpu: whether a GPU is needed and which.
+
+    Raises:
+        ValueError: the file name does not start with two digits and an underscore.
+    """
+    number, _, rest = file.partition("_")
+    if not (len(number) == 2 and number.isdigit() and rest.endswith(".ipynb")):
+        raise ValueError(f"a notebook is named like 02_episodes.ipynb, got {file!r}")
+    return "\n".join(
+        [
+            *(f"# {number} · {title}", "", summary, "", badges(file), ""),
+            "| GPU | minutes | peak memory | measured on |",
+            "|---|---|---|---|",
+            f"| {gpu} | {MEASURED[0]}– | – | –{MEASURED[1]} |",
+            *("", "**You will learn**", "", *(f"- {line}" for line in learn)),
+            *("", links(previous, next)),
+        ]
+    ).rstrip()
+
+
+def badges(file: str) -> str:
+    """Links that open the committed notebook on Colab and on Kaggle."""
+    page = f"{repository()}/blob/main/notebooks/{file}"
+    colab = f"{COLAB}/github/{page.removeprefix('https://github.com/')}"
+    kaggle = f"{KAGGLE}/kernels/welcome?src={page}"
+    return (
+        f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({colab}) "
+        f"[![Open in Kaggle]({KAGGLE}/static/images/open-in-kaggle.svg)]({kaggle})"
+    )
+
+
+def links(previous: str | None, next: str | None) -> str:
+    """Links to the notebooks before and after, where there are any."""
+    parts = []
+    if previous:
+        parts.append(f"← [{_label(previous)}]({previous})")
+    if next:
+        parts.append(f"[{_label(next)}]({next}) →")
+    return " · ".join(parts)
+
+
+def _label(file: str) -> str:
+    return file.removesuffix(".ipynb").replace("_", " ")

@@ -1,0 +1,199 @@
+"""Run the notebooks in order, keep their outputs, and say what they cost.
+
+    python -m tools.run_notebooks                run all, write them back, build build/html
+    python -m tools.run_notebooks --only 02      the same for some
+    python -m tools.run_notebooks --check        run all, write nothing back
+
+The environment variable MRT_TIER (cpu unless set) reaches the notebooks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mrt_lib import environment
+from tools import notebook_files, notebook_pages
+from tools.notebook_template import ROOT
+
+
+@dataclass(frozen=True)
+class Run:
+    """One notebook executed.
+
+    Attributes:
+        name: file name.
+        seconds: from start to end, the kernel's start included.
+        memory_gb: largest memory of the kernel and its processes together, in GiB.
+        error: None, or {"cell", "source", "error"}.
+    """
+
+    name: str
+    seconds: float
+    memory_gb: float
+    error: dict[str, Any] | None
+
+
+def run_notebook(source: Path, target: Path, timeout: int = 1800) -> Run:
+    """Execute `source` in its own process; `target` is written only if every cell ran.
+
+    Raises:
+        RuntimeError: the process itself failed, so that there is no report.
+    """
+    os.environ.setdefault("MRT_TIER", "cpu")
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command = [sys.executable, "-m", "tools.execute_notebook", str(source), str(target), str(report)]
+        process = subprocess.Popen([*command, str(timeout)], cwd=ROOT, stdin=subprocess.DEVNULL)
+        peak = _watch(process)
+        if not report.is_file():
+            raise RuntimeError(f"{source.name}: the runner ended with status {process.returncode}")
+        result = json.loads(report.read_text())
+    memory = max(peak, result["peak_bytes"]) / 2**30
+    return Run(source.name, time.monotonic() - started, memory, result["error"])
+
+
+def run_all(sources: Sequence[Path], results: Path, timeout: int, write_back: bool) -> list[Run]:
+    """Run notebooks in order up to the first failure, with a line for each.
+
+    With `write_back`, each notebook that ran replaces its source and is entered in `results`.
+    """
+    runs = []
+    machine = provenance()
+    width = max(len(source.name) for source in sources)
+    with tempfile.TemporaryDirectory() as folder:
+        for i, source in enumerate(sources, start=1):
+            print(f"[{i}/{len(sources)}] {source.name:{width}} running", flush=True)
+            target = Path(folder) / source.name
+            run = run_notebook(source, target, timeout)
+            runs.append(run)
+            if run.error:
+                print_failure(run)
+                break
+            print(f"[{i}/{len(sources)}] {source.name:{width}} {_cost(run)}", flush=True)
+            if write_back:
+                keep(run, target, source, machine)
+                record(run, results, machine)
+    return runs
+
+
+def keep(run: Run, executed: Path, source: Path, machine: dict[str, Any]) -> None:
+    """Replace the source by the executed notebook, with the measured row filled."""
+    notebook = notebook_files.read(executed)
+    where = f"{machine['device']}, tier {machine['tier']}"
+    notebook_files.fill_measured(notebook, run.seconds / 60, run.memory_gb, where)
+    notebook_files.write(notebook, source)
+    if (size := source.stat().st_size) > notebook_files.MAX_BYTES:
+        print(f"    warning: {source.name} has {size / 1e6:.1f} MB; GitHub may not show it", flush=True)
+
+
+def record(run: Run, results: Path, machine: dict[str, Any]) -> None:
+    """Enter one measurement, with its provenance, in a JSON file of all notebooks."""
+    table = json.loads(results.read_text()) if results.is_file() else {}
+    minutes, memory = round(run.seconds / 60, 2), round(run.memory_gb, 2)
+    table[run.name] = {"minutes": minutes, "peak_memory_gb": memory, "provenance": machine}
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.write_text(json.dumps(dict(sorted(table.items())), indent=2) + "\n")
+
+
+def provenance() -> dict[str, Any]:
+    """Date, commit, versions, processor count and tier."""
+    now = datetime.datetime.now(datetime.UTC)
+    tier = os.environ.get("MRT_TIER", "cpu")
+    return {
+        "date": now.isoformat(timespec="seconds"),
+        "tier": tier,
+        "cpu_count": os.cpu_count(),
+        **environment.versions(),
+    }
+
+
+def print_table(runs: Sequence[Run]) -> None:
+    """Minutes and peak memory per notebook, and in all."""
+    width = max(len(run.name) for run in runs)
+    print(f"\n{'notebook':{width}}  minutes  peak memory")
+    for run in runs:
+        print(f"{run.name:{width}}  {run.seconds / 60:7.1f}  {run.memory_gb:8.1f} GB")
+    total, largest = sum(run.seconds for run in runs) / 60, max(run.memory_gb for run in runs)
+    print(f"{'all':{width}}  {total:7.1f}  {largest:8.1f} GB", flush=True)
+
+
+def print_failure(run: Run) -> None:
+    """Which cell failed, its source and the error."""
+    error = run.error or {}
+    source = "\n".join(f"    {line}" for line in error["source"].splitlines())
+    print(f"\n{run.name}: cell {error['cell']} failed\n\n{source}\n\n{error['error']}", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0, or 1 if a notebook failed."""
+    options = _parser().parse_args(arguments)
+    try:
+        sources = notebook_files.find(options.notebooks, options.only)
+    except FileNotFoundError as error:
+        print(error)
+        return 1
+    runs = run_all(sources, options.results, options.timeout, write_back=not options.check)
+    if any(run.error for run in runs):
+        print(f"{runs[-1].name} failed and was left as it was; nothing after it ran", flush=True)
+        return 1
+    if not options.check:
+        index = notebook_pages.build(notebook_files.find(options.notebooks), options.html)
+        print(f"\npages: {index}")
+    print_table(runs)
+    return 0
+
+
+def _watch(process: subprocess.Popen) -> int:
+    """Wait for the process; the largest memory in bytes that its children had together."""
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _memory_of_children(process.pid))
+        time.sleep(0.1)
+    return peak
+
+
+def _memory_of_children(pid: int) -> int:
+    total = 0
+    try:
+        for child in psutil.Process(pid).children(recursive=True):
+            total += child.memory_info().rss
+    except psutil.Error:  # a process ended between the two calls
+        pass
+    return total
+
+
+def _cost(run: Run) -> str:
+    return f"{run.seconds / 60:.1f} min, {run.memory_gb:.1f} GB"
+
+
+def _parser() -> argparse.ArgumentParser:
+    tier = os.environ.get("MRT_TIER", "cpu")
+    results = ROOT / "data" / "results" / ("notebooks.json" if tier == "cpu" else f"notebooks_{tier}.json")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="run_notebooks"
+    )
+    parser.add_argument("--check", action="store_true", help="run in a temporary folder, write nothing back")
+    parser.add_argument("--only", nargs="+", default=(), metavar="NN", help="how the names start, like 02")
+    parser.add_argument("--timeout", type=int, default=1800, help="seconds allowed per cell")
+    parser.add_argument("--notebooks", type=Path, default=notebook_files.NOTEBOOKS, help="folder to run")
+    parser.add_argument("--results", type=Path, default=results, help="JSON file of measurements")
+    parser.add_argument("--html", type=Path, default=ROOT / "build" / "html", help="folder of pages")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
