@@ -17,17 +17,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mrt_lib.engines import Sampling, TransformersEngine
+from mrt_lib.episodes import cut_thought
 from mrt_lib.prover import ExactProver, Prover, SampledProver
+from mrt_lib.reasoner import load_reasoner
 from mrt_lib.reference import SeparateProver
 from mrt_lib.results import provenance, record, write_json
 from mrt_lib.stats import Interval
 from mrt_lib.tasks import Problem, RootSearch
 from mrt_lib.tasks.explorers import explore, random_guess, thought_text
 from mrt_lib.templates import TESTBED, encode, encode_prompt
-from mrt_lib.episodes import cut_thought
 from mrt_lib.traces import Trace
 
 EPISODES = (8, 24, 64)
@@ -100,15 +100,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("data/models/base"))
     model_path = parser.parse_args().model
-    model = AutoModelForCausalLM.from_pretrained(model_path, dtype="auto").eval()
-    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    model, tokenizer = load_reasoner(model_path)
     task = RootSearch(31)
     raw: dict = {"provenance": provenance(), "traces": TRACES, "repeats": REPEATS}
     for episodes in EPISODES:
         problems, traces = long_traces(tokenizer, task, episodes)
         provers: dict[str, Prover] = {
-            "packed": fastest(lambda n: ExactProver(model, tokenizer, TESTBED, task, batch_tokens=n), problems, traces),
-            "separate": fastest(lambda n: SeparateProver(model, tokenizer, TESTBED, task, batch_tokens=n), problems, traces),
+            "packed": fastest(
+                lambda n: ExactProver(model, tokenizer, TESTBED, task, batch_tokens=n), problems, traces
+            ),
+            "separate": fastest(
+                lambda n: SeparateProver(model, tokenizer, TESTBED, task, batch_tokens=n), problems, traces
+            ),
         }
         if episodes == 24:
             engine = TransformersEngine(model)

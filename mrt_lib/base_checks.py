@@ -1,24 +1,28 @@
 """Is a base reasoner a good judge and a poor explorer? Measured on held-out problems.
 
-`python -m mrt_lib.base_checks base` writes quality.json and a model card beside the weights and, for
-the main base, the numbers of the summary.
+`python -m mrt_lib.base_checks base weak strong` writes quality.json and a model card beside the weights
+and puts the default task's numbers into the summary.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from mrt_lib.base_reasoner import FAMILIES
 from mrt_lib.engines.base import Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.evaluation import Evaluation, evaluate
 from mrt_lib.prover import ExactProver
-from mrt_lib.stats import bootstrap
+from mrt_lib.reasoner import load_reasoner
+from mrt_lib.results import provenance, record, sha256, write_json
+from mrt_lib.stats import Interval, bootstrap
 from mrt_lib.tasks.base import Problem
 from mrt_lib.tasks.explorers import Trial, judge
 from mrt_lib.tasks.root_search import RootSearch
@@ -90,31 +94,123 @@ def consistent_values(task: RootSearch, problem: Problem, trials: Sequence[Trial
 
 def rollout(folder: Path, task: RootSearch, problems: Sequence[Problem], seed: int = 0) -> Evaluation:
     """The reasoner's traces on `problems`, exact values included."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = load_reasoner(folder)
     prover = ExactProver(model, tokenizer, TESTBED, task)
     sampling = Sampling(EPISODES * EPISODE_TOKENS, seed=seed)
     engine = TransformersEngine(model)
     return evaluate(engine, prover, tokenizer, TESTBED, problems, ROLLOUTS, sampling, ANSWER_TOKENS)
 
 
-def quality(folder: Path, task: RootSearch) -> dict[str, Any]:
-    """Skills, calibration and values of a reasoner on the task's test problems, with intervals."""
+def quality(folder: Path, task: RootSearch) -> dict[str, Interval]:
+    """Skills, calibration and values on the task's test problems, with intervals over problems.
+
+    Returns:
+        Shares right by skill; "judgement_error", the mean of |J - 1/|interval left|| over prefixes
+        that hold no mistake; "J0" .. "J16"; "episodes" per trace.
+    """
     found = rollout(folder, task, task.problems["test"])
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    right: Counter[str] = Counter()
-    errors: list[float] = []
+    _, tokenizer = load_reasoner(folder)
+    right = {skill: np.zeros(len(found.problems)) for skill in (*SKILLS, "trials")}
+    errors, prefixes = np.zeros(len(found.problems)), np.zeros(len(found.problems))
     for i, trace in enumerate(found.traces):
-        problem = found.problems[i // found.rollouts]
+        row, problem = i // found.rollouts, found.problems[i // found.rollouts]
         trials = read_trials(task, decode(tokenizer, trace.thought_ids))
-        right += grade_trials(task, problem, trials)
+        for skill, count in grade_trials(task, problem, trials).items():
+            right[skill][row] += count
         truth = consistent_values(task, problem, trials)
-        errors += np.abs(np.array(trace.values[: len(truth)]) - truth).tolist()
+        errors[row] += np.abs(np.array(trace.values[: len(truth)]) - truth).sum()
+        prefixes[row] += len(truth)
     values = found.by_episode(EPISODES).mean(1)
-    result: dict[str, Any] = {s: right[s] / right["format"] for s in SKILLS[1:]}
-    result |= {"format": right["format"] / right["trials"], "trials": right["trials"]}
-    result |= {"judgement_error": float(np.mean(errors)), "prefixes": len(errors)}
-    for j in (0, 1, 2, 4, 8, 16):
-        result[f"J{j}"] = vars(bootstrap(np.mean, values[:, j], seed=0))
-    result["episodes"] = float(np.mean([t.n_episodes for t in found.traces]))
+    lengths = np.array([t.n_episodes for t in found.traces]).reshape(len(found.problems), -1).mean(1)
+    result = {s: bootstrap(_share, right[s], right["format"], seed=0) for s in SKILLS[1:]}
+    result["format"] = bootstrap(_share, right["format"], right["trials"], seed=0)
+    result["judgement_error"] = bootstrap(_share, errors, prefixes, seed=0)
+    result |= {f"J{j}": bootstrap(np.mean, values[:, j], seed=0) for j in (0, 1, 2, 4, 8, 16)}
+    result["episodes"] = bootstrap(np.mean, lengths, seed=0)
     return result
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> float:
+    return float(part.sum() / whole.sum())
+
+
+def write_card(folder: Path, found: dict[str, dict[str, Interval]], training: dict[str, Any]) -> None:
+    """Write quality.json, loss.png and the model card README.md beside the weights."""
+    write_json(
+        folder / "quality.json",
+        {
+            "provenance": provenance() | {"sha256": sha256(folder / "model.safetensors")},
+            "rollouts": ROLLOUTS,
+            "temperature": 1.0,
+            "thinking_budget_tokens": EPISODES * EPISODE_TOKENS,
+            "tasks": {task: {k: vars(v) for k, v in rows.items()} for task, rows in found.items()},
+        },
+    )
+    _draw_loss(folder / "loss.png", training["loss"])
+    names = list(found)
+    table = [f"| measure | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for measure in found[names[0]]:
+        cells = [_cell(found[name][measure]) for name in names]
+        table.append(f"| {measure} | {' | '.join(cells)} |")
+    card = CARD.format(name=folder.name, table="\n".join(table), **training)
+    (folder / "README.md").write_text(card)
+
+
+def _cell(interval: Interval) -> str:
+    return f"{interval.value:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
+
+
+def _draw_loss(path: Path, loss: list[list[float]]) -> None:
+    import matplotlib.pyplot as plt
+
+    from mrt_lib import plots
+
+    plots.use_style()
+    figure, axes = plt.subplots(figsize=(6, 3))
+    axes.plot(*zip(*loss, strict=True), color=plots.SERIES["base"][0])
+    axes.set(xlabel="optimiser step", ylabel="loss (nats per learnt token)")
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+CARD = """# {name}: a root-search reasoner
+
+A Qwen3 of 0.8M parameters that this repository trained from {start} on demonstrations of explorers
+(`mrt_lib/base_reasoner.py`, recipe `{name}`). Loads with `AutoModelForCausalLM`, peft and vLLM.
+
+* **Data**: traces on training problems of three task families, written while training; each
+  demonstrator knows only what its own trials revealed. It stays inside the interval that is left with a
+  probability drawn from {inside}; at most {longest} trials; a share of {forced} is cut by the
+  forced-termination text.
+* **Training**: {steps} steps, {tokens} tokens, AdamW, peak learning rate {learning_rate}, seed {seed},
+  {minutes} minutes on {device}, commit {commit}.
+* **Use**: a testbed for test-time compute; of no use for anything else. License MIT.
+
+![loss](loss.png)
+
+Quality on test problems (mean with 95% bootstrap interval over problems; {rollouts} rollouts each at
+temperature 1; J after j episodes is exact). `judgement_error` is the mean distance of J from
+1/|interval left|. Made by `python -m mrt_lib.base_checks {name}`.
+
+{table}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: measure the named reasoners and write their cards."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--models", type=Path, default=Path("data/models"))
+    options = parser.parse_args(arguments)
+    for name in options.names:
+        folder = options.models / name
+        found = {task.name: quality(folder, task) for task in FAMILIES}
+        training = json.loads((folder / "training.json").read_text())
+        write_card(folder, found, training | {"rollouts": ROLLOUTS})
+        for measure, interval in found[RootSearch().name].items():
+            unit = {"episodes": "episodes per trace"}.get(measure, "probability")
+            record(f"i1.{name}_{measure}", interval, unit, f"python -m mrt_lib.base_checks {name}")
+
+
+if __name__ == "__main__":
+    main()

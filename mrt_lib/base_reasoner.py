@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from mrt_lib.finetuning import Example, FinetuneConfig, finetune
+from mrt_lib.results import provenance, write_json
 from mrt_lib.tasks.base import Problem
 from mrt_lib.tasks.explorers import explore, mixture, thought_text
 from mrt_lib.tasks.root_search import MAX_CANDIDATES, WORDS, RootSearch
@@ -118,8 +120,8 @@ def demonstrations(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int
     return [demonstrate(tokenizer, tasks[i], tasks[i].sample(rng, 1)[0], recipe, rng) for i in chosen]
 
 
-def train(name: str, models: Path, work: Path, seed: int = 0) -> list[dict[str, float]]:
-    """Train the reasoner `name` and save model and tokenizer to `models`/`name`; returns the log."""
+def train(name: str, models: Path, work: Path, seed: int = 0) -> None:
+    """Train the reasoner `name` and save model, tokenizer and training.json to `models`/`name`."""
     from tqdm.auto import tqdm
 
     recipe = RECIPES[name]
@@ -142,9 +144,27 @@ def train(name: str, models: Path, work: Path, seed: int = 0) -> list[dict[str, 
             work / name,
             report,
         )
-    model.save_pretrained(models / name, safe_serialization=True)
+    model.save_pretrained(models / name)
     tokenizer.save_pretrained(models / name)
-    return log
+    write_json(models / name / "training.json", training_record(recipe, seed, log))
+
+
+def training_record(recipe: Recipe, seed: int, log: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """What a model card tells of the training; the loss is averaged over 50 steps."""
+    losses = [row["loss"] for row in log]
+    return {
+        "start": f"the {recipe.start} reasoner" if recipe.start else "random weights",
+        "inside": list(recipe.inside),
+        "longest": recipe.longest,
+        "forced": FORCED_SHARE,
+        "steps": recipe.config.steps,
+        "learning_rate": recipe.config.learning_rate,
+        "tokens": int(sum(row["tokens"] for row in log)),
+        "seed": seed,
+        "minutes": round(sum(row["seconds"] for row in log) / 60, 1),
+        **{key: provenance()[key] for key in ("commit", "device", "torch", "transformers", "date")},
+        "loss": [[i, float(np.mean(losses[i : i + 50]))] for i in range(0, len(losses), 50)],
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 
 TRUNK = -1
+PADDING = {"ids": 0, "positions": 0, "visible": 0, "branch": -2, "leaf": -1}
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,55 @@ def pack(trunk: Sequence[int], branches: Sequence[Branch]) -> PackedTrace:
 
 def attention_mask(packed: PackedTrace) -> torch.Tensor:
     """(tokens, tokens) boolean: may the row's token see the column's token?"""
-    order = torch.arange(len(packed))
-    on_trunk = (packed.branch == TRUNK)[None, :] & (order[None, :] < packed.visible[:, None])
-    same_branch = packed.branch[:, None] == packed.branch[None, :]
-    ancestor = (packed.leaf == -1)[None, :] | (packed.leaf[:, None] == packed.leaf[None, :])
-    in_branch = (packed.branch != TRUNK)[None, :] & same_branch & ancestor
-    return on_trunk | (in_branch & (order[None, :] <= order[:, None]))
+    trunk = int((packed.branch == TRUNK).sum())
+    return _who_sees_whom(packed.visible[None], packed.branch[None], packed.leaf[None], trunk)[0]
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Several packed traces, padded so that all branches start in the same column.
+
+    Attributes:
+        ids: (batch, length) token ids.
+        positions: (batch, length) position ids.
+        mask: (batch, 1, length, length) boolean; padding sees itself.
+        rows: for each trace, the columns that predict its answer tokens.
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    mask: torch.Tensor
+    rows: list[torch.Tensor]
+
+
+def collate(batch: Sequence[PackedTrace]) -> PackedBatch:
+    """Packed traces as one batch: trunks on the left, padding, branches, padding."""
+    own = [int((p.branch == TRUNK).sum()) for p in batch]
+    trunk = max(own)
+    length = trunk + max(len(p) - n for p, n in zip(batch, own, strict=True))
+    columns = {name: torch.full((len(batch), length), fill) for name, fill in PADDING.items()}
+    for name, column in columns.items():
+        for i, (packed, n) in enumerate(zip(batch, own, strict=True)):
+            values = getattr(packed, name)
+            column[i, :n] = values[:n]
+            column[i, trunk : trunk + len(values) - n] = values[n:]
+    mask = _who_sees_whom(columns["visible"], columns["branch"], columns["leaf"], trunk)
+    rows = [p.rows + trunk - n for p, n in zip(batch, own, strict=True)]
+    return PackedBatch(columns["ids"], columns["positions"], mask[:, None], rows)
+
+
+def _who_sees_whom(
+    visible: torch.Tensor, branch: torch.Tensor, leaf: torch.Tensor, trunk: int
+) -> torch.Tensor:
+    """(batch, length, length) boolean from (batch, length) columns whose first `trunk` are trunk."""
+    length = visible.shape[1]
+    mask = torch.zeros(len(visible), length, length, dtype=torch.bool)
+    mask[:, :, :trunk] = torch.arange(trunk) < visible[:, :, None]
+    branch, leaf = branch[:, trunk:], leaf[:, trunk:]
+    ancestor = (leaf == -1)[:, None, :] | (leaf[:, :, None] == leaf[:, None, :])
+    mask[:, trunk:, trunk:] = ((branch[:, :, None] == branch[:, None, :]) & ancestor).tril()
+    mask.diagonal(dim1=1, dim2=2).fill_(True)
+    return mask
 
 
 def _extend(columns: list[list[int]], ids: list[int], position: int, visible: int, b: int, leaf: int) -> int:

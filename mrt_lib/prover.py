@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mrt_lib.batching import by_length
 from mrt_lib.engines.base import Engine, Generation, Sampling
-from mrt_lib.packing import TRUNK, Branch, PackedTrace, attention_mask, pack
+from mrt_lib.packing import Branch, PackedTrace, collate, pack
 from mrt_lib.rollouts import closing_ids
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.templates import Template, decode, encode, parse_answer, token_id
@@ -153,23 +153,22 @@ class ExactProver:
     @torch.inference_mode()
     def _answer_log_probs(self, batch: list[PackedTrace]) -> list[torch.Tensor]:
         """For each packed trace, the log-probability of each of its answer tokens."""
-        ids, positions, mask, rows = collate(batch)
-        kept, row_of = torch.unique(torch.cat(rows), return_inverse=True)
-        device = self.model.device
+        packed, device = collate(batch), self.model.device
+        kept, row_of = torch.unique(torch.cat(packed.rows), return_inverse=True)
         training = self.model.training
         self.model.eval()
         logits = self.model(
-            input_ids=ids.to(device),
-            position_ids=positions.to(device),
-            attention_mask=_for_attention(mask.to(device), self.model),
+            input_ids=packed.ids.to(device),
+            position_ids=packed.positions.to(device),
+            attention_mask=_additive(packed.mask.to(device), self.model.dtype),
             logits_to_keep=kept.to(device),
             use_cache=False,
         ).logits
         self.model.train(training)
-        results, places = [], row_of.split([len(r) for r in rows])
-        for trace_logits, place, packed in zip(logits, places, batch, strict=True):
-            chosen = torch.log_softmax(trace_logits[place.to(device)].float() / self.temperature, dim=-1)
-            results.append(chosen.gather(1, packed.targets[:, None].to(device))[:, 0].cpu())
+        results, places = [], row_of.to(device).split([len(rows) for rows in packed.rows])
+        for trace_logits, place, trace in zip(logits, places, batch, strict=True):
+            chosen = torch.log_softmax(trace_logits[place].float() / self.temperature, dim=-1)
+            results.append(chosen.gather(1, trace.targets[:, None].to(device))[:, 0].cpu())
         return results
 
 
@@ -186,38 +185,10 @@ def right_answer_ids(
     return [[*encode(tokenizer, text), end] for text in dict.fromkeys(answers)]
 
 
-def collate(
-    batch: Sequence[PackedTrace],
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-    """Packed traces as one batch, all branches starting in the same column.
-
-    Returns:
-        ids (batch, length), positions (batch, length), mask (batch, 1, length, length) boolean and,
-        for each trace, the columns that predict its answer tokens. Padding sees only itself.
-    """
-    trunks = [int((p.branch == TRUNK).sum()) for p in batch]
-    trunk = max(trunks)
-    length = trunk + max(len(p) - t for p, t in zip(batch, trunks, strict=True))
-    ids = torch.zeros(len(batch), length, dtype=torch.long)
-    positions = torch.zeros_like(ids)
-    mask = torch.eye(length, dtype=torch.bool).repeat(len(batch), 1, 1, 1)
-    rows = []
-    for i, (packed, own) in enumerate(zip(batch, trunks, strict=True)):
-        columns = torch.arange(len(packed))
-        columns[own:] += trunk - own
-        ids[i, columns] = packed.ids
-        positions[i, columns] = packed.positions
-        mask[i, 0, columns[:, None], columns[None, :]] = attention_mask(packed)
-        rows.append(columns[packed.rows])
-    return ids, positions, mask, rows
-
-
-def _for_attention(mask: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
-    """SDPA takes the boolean mask as it is; eager attention adds it to the scores."""
-    if model.config._attn_implementation != "eager":
-        return mask
-    blocked = torch.finfo(model.dtype).min
-    return torch.zeros(mask.shape, dtype=model.dtype, device=mask.device).masked_fill(~mask, blocked)
+def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The boolean mask as numbers added to attention scores, which every attention backend takes."""
+    blocked = torch.full(mask.shape, torch.finfo(dtype).min, dtype=dtype, device=mask.device)
+    return blocked.masked_fill_(mask, 0.0)
 
 
 def _exact_values(log_probs: torch.Tensor, packed: PackedTrace) -> PrefixValues:

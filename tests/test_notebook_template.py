@@ -32,7 +32,7 @@ def test_the_head_refuses_a_file_name_without_a_number(file):
 
 def test_the_setup_cell_is_short_and_loads_nothing_heavy():
     assert len(template.SETUP.splitlines()) <= 20
-    code = f"{template.SETUP}\nimport sys\nprint(sorted({{'torch', 'numpy', 'transformers'}} & set(sys.modules)))"
+    code = f"{template.SETUP}\nprint(sorted({{'torch', 'numpy', 'transformers'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=template.ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 

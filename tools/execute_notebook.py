@@ -14,8 +14,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
@@ -37,15 +35,13 @@ def execute(notebook: NotebookNode, folder: Path, timeout: int) -> dict | None:
         if sys.stdout.isatty():
             print(f"\r    cell {cell_index + 1}/{len(notebook.cells)}", end="", flush=True)
 
-    # Without folders to search, "python3" is the interpreter that runs this, whatever a user installed.
-    manager = AsyncKernelManager(
-        kernel_name="python3",
-        kernel_spec_manager=KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True),
-    )
     client = NotebookClient(
         notebook,
-        km=manager,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
         timeout=timeout,
+        startup_timeout=300,
+        iopub_timeout=60,  # a busy machine must not lose outputs
         force_raise_errors=True,
         record_timing=False,
         store_widget_state=False,
@@ -65,6 +61,8 @@ def execute(notebook: NotebookNode, folder: Path, timeout: int) -> dict | None:
 
 def main(source: str, target: str, report: str, timeout: str = "1800") -> None:
     """Execute, normalise, write; the exit status is 0 even if a cell failed."""
+    # A user's own kernels and start-up files must not change what runs.
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ["IPYTHONDIR"] = tempfile.mkdtemp(dir=Path(report).parent)
     notebook = read(Path(source))
     error = execute(notebook, Path(source).resolve().parent, int(timeout))

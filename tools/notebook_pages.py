@@ -16,7 +16,8 @@ from tools import notebook_files
 from tools.notebook_template import repository
 
 STYLE = """
-body { font: 17px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 3rem auto; padding: 0 1rem; color: #222; }
+body { font: 17px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 3rem auto; padding: 0 1rem; }
+body { color: #222; background: #fff; }
 h1 { font-size: 1.6rem; }
 li { margin: 0 0 1rem; }
 ol { list-style: none; padding: 0; }

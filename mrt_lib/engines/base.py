@@ -75,3 +75,13 @@ def check_prompts(prompts: Sequence[Sequence[int]], sampling: Sampling, context:
                 f"prompt {i} has {len(prompt)} tokens and {sampling.max_new_tokens} new ones are asked "
                 f"for, but the model's context is {context}; shorten the prompt or the budget"
             )
+
+
+def cut_at_stop(
+    token_ids: list[int], log_probs: list[float], stop: tuple[tuple[int, ...], ...]
+) -> Generation:
+    """The generation up to the end of the first stop sequence that lies wholly in the new tokens."""
+    for end in range(1, len(token_ids) + 1):
+        if any(tuple(token_ids[max(0, end - len(s)) : end]) == s for s in stop):
+            return Generation(token_ids[:end], log_probs[:end], "stop")
+    return Generation(token_ids, log_probs, "length")

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from mrt_lib.batching import by_length
-from mrt_lib.engines.base import Generation, Sampling, check_prompts
+from mrt_lib.engines.base import Generation, Sampling, check_prompts, cut_at_stop
 
 
 class TransformersEngine:
@@ -67,7 +67,7 @@ class TransformersEngine:
         self.model.train(training)
         new_tokens = output[:, ids.shape[1] :].tolist()
         log_probs = torch.stack(sampler.log_probs, dim=1).tolist()
-        return [_trim(*row, sampling.stop) for row in zip(new_tokens, log_probs, strict=True)]
+        return [cut_at_stop(*row, sampling.stop) for row in zip(new_tokens, log_probs, strict=True)]
 
 
 class _Sampler(LogitsProcessor):
@@ -110,14 +110,6 @@ class _StopSequences(StoppingCriteria):
         for sequence in (s for s in self._sequences if len(s) <= new.shape[1]):
             done |= (new[:, -len(sequence) :] == new.new_tensor(sequence)).all(1)
         return done
-
-
-def _trim(token_ids: list[int], log_probs: list[float], stop: tuple[tuple[int, ...], ...]) -> Generation:
-    """Cut after the first stop sequence that lies wholly in the new tokens."""
-    for end in range(1, len(token_ids) + 1):
-        if any(tuple(token_ids[max(0, end - len(s)) : end]) == s for s in stop):
-            return Generation(token_ids[:end], log_probs[:end], "stop")
-    return Generation(token_ids, log_probs, "length")
 
 
 def _pad_left(prompts: list[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

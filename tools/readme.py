@@ -1,0 +1,61 @@
+"""The parts of the README that are computed: the notebook index and the table of measured numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from mrt_lib.results import read_summary
+from tools.notebook_template import ROOT, badges
+
+README = ROOT / "README.md"
+NUMBERS = {
+    "i1.base_J0": "base reasoner: J without thinking (uniform guess: 1/31)",
+    "i1.base_J4": "base reasoner: J after 4 episodes (optimum: 1)",
+    "i1.base_judgement_error": "base reasoner: mean distance of J from 1/interval left",
+    "i1.weak_J4": "weak reasoner: J after 4 episodes",
+    "i1.strong_J4": "strong reasoner: J after 4 episodes",
+    "i1.packed_vs_naive_8": "packed pass against one pass per prefix, 8 episodes",
+    "i1.packed_vs_naive_24": "packed pass against one pass per prefix, 24 episodes",
+    "i1.packed_vs_naive_64": "packed pass against one pass per prefix, 64 episodes",
+    "i1.packed_vs_sampled4_24": "packed pass against 4 sampled branches, 24 episodes",
+}
+
+
+def index(folder: Path = ROOT / "notebooks") -> str:
+    """One table row per notebook: link, summary, badges."""
+    rows = ["| notebook | question | open |", "|---|---|---|"]
+    for path in sorted(folder.glob("*.ipynb")):
+        title, summary = "".join(json.loads(path.read_text())["cells"][0]["source"]).split("\n\n")[:2]
+        rows.append(
+            f"| [{title.removeprefix('# ')}](notebooks/{path.name}) | {summary} | {badges(path.name)} |"
+        )
+    return "\n".join(rows)
+
+
+def numbers() -> str:
+    """The measured numbers that the README shows; "not measured" where the summary has none."""
+    summary = read_summary(ROOT / "data/results/summary.json")
+    rows = ["| what | measured | command |", "|---|---|---|"]
+    for name, meaning in NUMBERS.items():
+        row = summary.get(name)
+        times = "×" if row and row["unit"] == "times faster" else ""
+        value = f"{row['value']:.3g}{times} [{row['low']:.3g}, {row['high']:.3g}]" if row else "not measured"
+        command = f"`{row['command']}`" if row else ""
+        rows.append(f"| {meaning} | {value} | {command} |")
+    return "\n".join(rows)
+
+
+def filled(text: str) -> str:
+    """The README's text with both computed parts brought up to date."""
+    for name, part in (("notebooks", index()), ("numbers", numbers())):
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        text = re.sub(
+            pattern, lambda match, part=part: f"{match[1]}{part}\n{match[2]}", text, flags=re.DOTALL
+        )
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text()))
