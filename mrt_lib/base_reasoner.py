@@ -1,7 +1,8 @@
 """The small reasoners that this repository trains itself: a good judge, a poor explorer.
 
-`python -m mrt_lib.base_reasoner base` trains one from scratch; `weak` and `strong` continue from it
-with demonstrations that explore worse or better, so that only the exploration differs.
+`python -m mrt_lib.base_reasoner` trains a draft from scratch and calibrates it to the base; the weak and
+the strong reasoner continue from the base with demonstrations that explore worse or better, so that
+only the exploration differs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from mrt_lib.finetuning import Example, FinetuneConfig, finetune
 from mrt_lib.results import provenance, write_json
 from mrt_lib.tasks.base import Problem
-from mrt_lib.tasks.explorers import explore, mixture, thought_text
+from mrt_lib.tasks.explorers import Trial, explore, mixture, stay_inside, thought_text
 from mrt_lib.tasks.root_search import MAX_CANDIDATES, WORDS, RootSearch
 from mrt_lib.templates import TESTBED, encode, encode_prompt
 
@@ -29,28 +30,35 @@ FAMILIES = {RootSearch(31): 0.5, RootSearch(63): 0.3, RootSearch(31, "xx+b"): 0.
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one base reasoner is made.
+    """How one reasoner is made.
 
     Attributes:
         inside: a demonstration's chance of staying inside the interval is drawn from these.
         longest: most trials in a demonstration; the number is log-uniform in 1..longest.
+        calibration: share of examples that only teach to answer: a better explorer's thought, which
+            is not learnt, then a forced answer. They show the judge the small intervals that the
+            demonstrations seldom reach.
         start: the reasoner to continue from, or "" for random weights.
         config: optimiser settings.
     """
 
     inside: tuple[float, ...]
     longest: int
+    calibration: float
     start: str
     config: FinetuneConfig
 
 
 RECIPES = {
-    "base": Recipe((0.0, 0.0, 0.0, 0.5), 24, "", FinetuneConfig(steps=5600, learning_rate=2e-3)),
-    "weak": Recipe((0.0,), 8, "base", FinetuneConfig(steps=600, learning_rate=5e-4)),
-    "strong": Recipe((0.5, 1.0), 24, "base", FinetuneConfig(steps=600, learning_rate=5e-4)),
+    "draft": Recipe((0.0, 0.0, 0.0, 0.5), 24, 0.0, "", FinetuneConfig(steps=5600, learning_rate=2e-3)),
+    "base": Recipe((0.0, 0.0, 0.0, 0.5), 24, 0.5, "draft", FinetuneConfig(steps=1500, learning_rate=7e-4)),
+    "weak": Recipe((0.0,), 8, 0.5, "base", FinetuneConfig(steps=400, learning_rate=3e-4)),
+    "strong": Recipe((0.5, 1.0), 24, 0.5, "base", FinetuneConfig(steps=400, learning_rate=3e-4)),
 }
+SHIPPED = ("base", "weak", "strong")
 EXAMPLES_PER_STEP = 64
 FORCED_SHARE = 0.35
+CALIBRATION_LONGEST = 8
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -96,15 +104,33 @@ def demonstrate(
     A share of the traces is cut by the forced-termination text, which the model does not learn to
     write, only to obey.
     """
+    if recipe.calibration and rng.random() < recipe.calibration:
+        trials = explore(task, problem, stay_inside, _log_uniform(rng, 0.5, CALIBRATION_LONGEST), rng)
+        return _example(tokenizer, task, problem, trials, forced=True, learn_thought=False, rng=rng)
     forced = rng.random() < FORCED_SHARE
-    shortest = 0.5 if forced else 1.0
-    episodes = int(np.exp(rng.uniform(np.log(shortest), np.log(recipe.longest + 1))))
+    episodes = _log_uniform(rng, 0.5 if forced else 1.0, recipe.longest)
     trials = explore(task, problem, mixture(rng.choice(recipe.inside)), episodes, rng)
+    return _example(tokenizer, task, problem, trials, forced, learn_thought=True, rng=rng)
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: int) -> int:
+    return int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
+
+
+def _example(
+    tokenizer: PreTrainedTokenizerFast,
+    task: RootSearch,
+    problem: Problem,
+    trials: list[Trial],
+    forced: bool,
+    learn_thought: bool,
+    rng: np.random.Generator,
+) -> Example:
     low, high = trials[-1].interval if trials else (1, task.candidates)
     answer = f"{rng.integers(low, high + 1)} {TESTBED.answer_end}"
     parts = [
         (encode_prompt(tokenizer, TESTBED, problem.question), False),
-        (encode(tokenizer, thought_text(task, trials)), True),
+        (encode(tokenizer, thought_text(task, trials)), learn_thought),
         (encode(tokenizer, TESTBED.forced_answer if forced else TESTBED.finished_answer), not forced),
         (encode(tokenizer, answer), True),
     ]
@@ -156,6 +182,7 @@ def training_record(recipe: Recipe, seed: int, log: Sequence[dict[str, float]]) 
         "start": f"the {recipe.start} reasoner" if recipe.start else "random weights",
         "inside": list(recipe.inside),
         "longest": recipe.longest,
+        "calibration": recipe.calibration,
         "forced": FORCED_SHARE,
         "steps": recipe.config.steps,
         "learning_rate": recipe.config.learning_rate,

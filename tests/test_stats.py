@@ -81,6 +81,8 @@ def test_nested_counts_seeds_and_sees_their_spread():
 def test_nested_is_crossed_and_paired():
     problems = np.tile(np.arange(6.0), (3, 1))
     assert bootstrap_nested(lambda s: np.ptp(s, axis=0).max(), problems, seed=0).high == 0
+    spread = bootstrap_nested(np.mean, problems, seed=0)
+    assert spread.low < 2 < 3 < spread.high
     shifted = bootstrap_nested(mean_difference, problems[..., None] + 1, problems, seed=0)
     assert (shifted.low, shifted.high) == pytest.approx((1, 1))
 

@@ -10,6 +10,7 @@ from mrt_lib.templates import (
     TEMPLATES,
     TESTBED,
     check_tokenizer,
+    decode,
     encode,
     encode_prompt,
     get_template,
@@ -148,6 +149,10 @@ def test_token_id(tokenizer):
         token_id(tokenizer, "time up")
     with pytest.raises(ValueError, match="'Wait' is 0 tokens"):
         token_id(tokenizer, "Wait")
+
+
+def test_decoding_leaves_special_tokens_out(tokenizer):
+    assert decode(tokenizer, [*encode(tokenizer, "time up"), tokenizer.eos_token_id]) == "time up"
 
 
 def test_check_tokenizer_accepts_the_testbeds_own(tokenizer):

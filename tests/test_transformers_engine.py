@@ -14,14 +14,17 @@ GREEDY = Sampling(NEW_TOKENS, temperature=0)
 SAMPLED = Sampling(NEW_TOKENS, temperature=0.8, top_p=0.9, seed=3)
 
 
+@torch.no_grad()
+def lively(model):
+    """The random model with larger weights: its next-token distribution is no longer flat."""
+    for weight in model.parameters():
+        weight.mul_(8 if weight.ndim == 2 else 1)
+    return model.eval()
+
+
 @pytest.fixture(scope="module")
 def model():
-    """A random reasoner whose next-token distribution is neither flat nor a single spike."""
-    model = build_model(build_tokenizer(), seed=0)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.mul_(8 if weight.ndim == 2 else 1)
-    return model.eval()
+    return lively(build_model(build_tokenizer(), seed=0))
 
 
 @pytest.fixture(scope="module")
