@@ -34,15 +34,13 @@ test-vllm: $(VLLM_STAMP) ## the tests that need vLLM, on its CPU build in .venv-
 	@$(VLLM_RUN) -m pytest -m vllm $$(grep -lE 'mark\.vllm' tests/test_*.py)
 
 base: $(STAMP) ## train the base reasoners into data/models
-	$(RUN) -m mrt_lib.base_reasoner base
-	$(RUN) -m mrt_lib.base_reasoner weak
-	$(RUN) -m mrt_lib.base_reasoner strong
+	$(RUN) -m mrt_lib.base_reasoner
 
 problems: $(STAMP) ## write the shipped problem files into data/problems
-	$(RUN) -m experiments.problems
+	$(RUN) -m mrt_lib.tasks data/problems
 
 bench: $(STAMP) ## speed, measured as ratios
-	$(RUN) -m benchmarks
+	$(RUN) -m benchmarks.prover
 
 results: $(STAMP) ## run the experiments behind the figures into data/results (hours)
 	$(RUN) -m experiments

@@ -1,6 +1,6 @@
 """Is a base reasoner a good judge and a poor explorer? Measured on held-out problems.
 
-`python -m mrt_lib.base_checks base weak strong` writes quality.json and a model card beside the weights
+`python -m mrt_lib.base_checks` writes quality.json and a model card beside the weights
 and puts the default task's numbers into the summary.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mrt_lib.base_reasoner import FAMILIES
+from mrt_lib.base_reasoner import FAMILIES, SHIPPED
 from mrt_lib.engines.base import Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.evaluation import Evaluation, evaluate
@@ -181,7 +181,8 @@ A Qwen3 of 0.8M parameters that this repository trained from {start} on demonstr
 * **Data**: traces on training problems of three task families, written while training; each
   demonstrator knows only what its own trials revealed. It stays inside the interval that is left with a
   probability drawn from {inside}; at most {longest} trials; a share of {forced} is cut by the
-  forced-termination text.
+  forced-termination text. A share of {calibration} of the examples teaches only to answer, after the
+  thought of a better explorer.
 * **Training**: {steps} steps, {tokens} tokens, AdamW, peak learning rate {learning_rate}, seed {seed},
   {minutes} minutes on {device}, commit {commit}.
 * **Use**: a testbed for test-time compute; of no use for anything else. License MIT.
@@ -199,7 +200,7 @@ temperature 1; J after j episodes is exact). `judgement_error` is the mean dista
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: measure the named reasoners and write their cards."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="+")
+    parser.add_argument("names", nargs="*", default=SHIPPED)
     parser.add_argument("--models", type=Path, default=Path("data/models"))
     options = parser.parse_args(arguments)
     for name in options.names:

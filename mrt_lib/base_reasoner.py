@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ class Recipe:
         inside: a demonstration's chance of staying inside the interval is drawn from these.
         longest: most trials in a demonstration; the number is log-uniform in 1..longest.
         calibration: share of examples that only teach to answer: a better explorer's thought, which
-            is not learnt, then a forced answer. They show the judge the small intervals that the
-            demonstrations seldom reach.
+            is not learnt, then a forced answer, equally likely anywhere in the interval that is left.
+            They show the judge the small intervals that the demonstrations seldom reach.
         start: the reasoner to continue from, or "" for random weights.
         config: optimiser settings.
     """
@@ -51,7 +51,7 @@ class Recipe:
 
 RECIPES = {
     "draft": Recipe((0.0, 0.0, 0.0, 0.5), 24, 0.0, "", FinetuneConfig(steps=5600, learning_rate=2e-3)),
-    "base": Recipe((0.0, 0.0, 0.0, 0.5), 24, 0.5, "draft", FinetuneConfig(steps=1500, learning_rate=7e-4)),
+    "base": Recipe((0.0, 0.0, 0.0, 0.5), 24, 0.5, "draft", FinetuneConfig(steps=1700, learning_rate=6e-4)),
     "weak": Recipe((0.0,), 8, 0.5, "base", FinetuneConfig(steps=400, learning_rate=3e-4)),
     "strong": Recipe((0.5, 1.0), 24, 0.5, "base", FinetuneConfig(steps=400, learning_rate=3e-4)),
 }
@@ -105,8 +105,9 @@ def demonstrate(
     write, only to obey.
     """
     if recipe.calibration and rng.random() < recipe.calibration:
-        trials = explore(task, problem, stay_inside, _log_uniform(rng, 0.5, CALIBRATION_LONGEST), rng)
-        return _example(tokenizer, task, problem, trials, forced=True, learn_thought=False, rng=rng)
+        trials = explore(task, problem, stay_inside, int(rng.integers(CALIBRATION_LONGEST + 1)), rng)
+        example = _example(tokenizer, task, problem, trials, forced=True, learn_thought=False, rng=rng)
+        return replace(example, uniform={len(example.ids) - 2: _guesses(tokenizer, task, trials)})
     forced = rng.random() < FORCED_SHARE
     episodes = _log_uniform(rng, 0.5 if forced else 1.0, recipe.longest)
     trials = explore(task, problem, mixture(rng.choice(recipe.inside)), episodes, rng)
@@ -115,6 +116,11 @@ def demonstrate(
 
 def _log_uniform(rng: np.random.Generator, low: float, high: int) -> int:
     return int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
+
+
+def _guesses(tokenizer: PreTrainedTokenizerFast, task: RootSearch, trials: list[Trial]) -> list[int]:
+    low, high = trials[-1].interval if trials else (1, task.candidates)
+    return encode(tokenizer, " ".join(map(str, range(low, high + 1))))
 
 
 def _example(

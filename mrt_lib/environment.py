@@ -168,12 +168,13 @@ def check_problems(folder: Path) -> Check:
     try:
         from mrt_lib.tasks.base import read_problems
 
-        counts = {path.stem: len(read_problems(path)) for path in sorted(folder.glob("*.jsonl"))}
+        files = sorted(folder.rglob("*.jsonl"))
+        counts = [len(read_problems(file)) for file in files]
     except (ValueError, OSError, ImportError) as error:
         return Check("problems", False, str(error), hint)
-    if not any(counts.values()):
+    if not sum(counts):
         return Check("problems", False, f"none in {_short(folder)}", hint)
-    return Check("problems", True, ", ".join(f"{name} {n}" for name, n in counts.items()))
+    return Check("problems", True, f"{sum(counts)} in {len(files)} files")
 
 
 def check_widgets() -> Check:

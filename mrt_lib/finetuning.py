@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,10 +19,18 @@ from mrt_lib.batching import by_length
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids of one sequence and, for each token, whether the model learns to write it."""
+    """One sequence to learn from.
+
+    Attributes:
+        ids: token ids.
+        learn: for each token, whether the model learns to write it.
+        uniform: index of a learnt token to the tokens that are equally right there; the loss is the
+            mean over them, as if each had been drawn equally often.
+    """
 
     ids: list[int]
     learn: list[bool]
+    uniform: dict[int, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,11 +117,16 @@ def _summed_loss(model: PreTrainedModel, batch: Sequence[Example]) -> torch.Tens
         ids[row, : len(example.ids)] = torch.tensor(example.ids)
         learn = torch.tensor(example.learn)
         labels[row, : len(learn)][learn] = ids[row, : len(learn)][learn]
+        labels[row, list(example.uniform)] = -100
     ids, labels = ids.to(model.device), labels.to(model.device)
     # Padding stands on the right and attention is causal, so no mask is needed.
     with autocast(model.device):
-        logits = model(input_ids=ids, use_cache=False).logits
-    return cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum")
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+    loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
+    for row, example in enumerate(batch):
+        for place, tokens in example.uniform.items():
+            loss = loss - logits[row, place - 1].log_softmax(-1)[tokens].mean()
+    return loss
 
 
 def autocast(device: torch.device) -> AbstractContextManager:

@@ -42,7 +42,7 @@ def install_missing() -> None:
         subprocess.run([*pip, "--no-deps", "--editable", str(ROOT)], check=True)
     lacking = [name_of(r) for r in HOSTED if not satisfies(installed(name_of(r)) or "0", r)]
     if lacking:
-        tested = tested_versions()
+        tested = pinned_versions()
         kept = [f"{name}=={installed(name)}" for name in KEEP if installed(name)]
         subprocess.run([*pip, *(f"{name}=={tested[name]}" for name in lacking), *kept], check=True)
     importlib.invalidate_caches()
@@ -58,7 +58,7 @@ def stale_packages() -> list[str]:
     return stale
 
 
-def tested_versions() -> dict[str, str]:
+def pinned_versions() -> dict[str, str]:
     """Distribution name to version, from constraints.txt."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return dict(line.split("==") for line in lines if "==" in line)

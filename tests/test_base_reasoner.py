@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mrt_lib.base_checks import consistent_values, grade_trials, read_trials
-from mrt_lib.base_reasoner import FAMILIES, RECIPES, build_tokenizer, demonstrations
+from mrt_lib.base_reasoner import FAMILIES, RECIPES, SHIPPED, build_tokenizer, demonstrations
 from mrt_lib.reasoner import FILES, load_reasoner
 from mrt_lib.results import sha256
 from mrt_lib.tasks import RootSearch
@@ -19,7 +19,7 @@ TOKENIZER = build_tokenizer()
 
 
 def demonstration_texts(step: int) -> list[str]:
-    return [TOKENIZER.decode(e.ids) for e in demonstrations(TOKENIZER, RECIPES["base"], 0, step)]
+    return [TOKENIZER.decode(e.ids) for e in demonstrations(TOKENIZER, RECIPES["draft"], 0, step)]
 
 
 def test_demonstrations_are_a_function_of_the_step_from_training_problems():
@@ -47,11 +47,19 @@ def test_demonstrators_answer_from_the_interval_they_have_left():
 
 
 def test_only_forced_text_prompt_and_nothing_else_goes_unlearnt():
-    for example in demonstrations(TOKENIZER, RECIPES["base"], 0, 0):
+    for example in demonstrations(TOKENIZER, RECIPES["draft"], 0, 0):
         unlearnt = [i for i, learn in zip(example.ids, example.learn, strict=True) if not learn]
         text = TOKENIZER.decode(unlearnt)
         assert text.startswith("solve")
         assert text.endswith(("<think>", "time up </think>"))
+
+
+def test_calibration_examples_teach_the_answer_alone():
+    examples = [e for step in range(4) for e in demonstrations(TOKENIZER, RECIPES["base"], 0, step)]
+    learnt = [[i for i, learn in zip(e.ids, e.learn, strict=True) if learn] for e in examples]
+    answers_only = [ids for ids in learnt if len(ids) == 2]
+    assert 0.4 < len(answers_only) / len(examples) < 0.75
+    assert all(TOKENIZER.decode(ids).endswith("<eos>") for ids in learnt)
 
 
 def test_trials_are_read_back_and_graded():
@@ -77,7 +85,7 @@ def test_mistakes_are_seen():
     assert consistent_values(TASK, problem, trials) == [1 / 31]
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_reasoner_is_what_its_card_measured(name):
     quality = json.loads((MODELS / name / "quality.json").read_text())
     assert quality["provenance"]["sha256"] == sha256(MODELS / name / "model.safetensors")

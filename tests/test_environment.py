@@ -142,14 +142,18 @@ def test_missing_or_damaged_models_fail(models):
 def test_problem_files_are_read_whole(tmp_path):
     line = json.dumps({"id": "1", "task": "t", "question": "q", "answer": "a"})
     assert "none in" in environment.check_problems(tmp_path).detail
-    (tmp_path / "test.jsonl").write_text(f"{line}\n{line}\n")
+    file = tmp_path / "task" / "test.jsonl"
+    file.parent.mkdir()
+    file.write_text("")
+    assert "none in" in environment.check_problems(tmp_path).detail
+    file.write_text(f"{line}\n{line}\n")
     found = environment.check_problems(tmp_path)
-    assert (found.ok, found.detail) == (True, "test 2")
-    (tmp_path / "test.jsonl").write_text(f"{line}\n{line[:-5]}\n")
+    assert (found.ok, found.detail) == (True, "2 in 1 files")
+    file.write_text(f"{line}\n{line[:-5]}\n")
     found = environment.check_problems(tmp_path)
     assert not found.ok
     assert "test.jsonl:2" in found.detail
-    (tmp_path / "test.jsonl").write_bytes(b"\xff\xfe\x00")
+    file.write_bytes(b"\xff\xfe\x00")
     assert not environment.check_problems(tmp_path).ok
 
 

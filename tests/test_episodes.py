@@ -3,7 +3,7 @@
 from itertools import chain, pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -19,7 +19,6 @@ from mrt_lib.episodes import (
 from mrt_lib.templates import R1, TESTBED
 
 BLANK = "\n\n"
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def paragraphs(*steps):
@@ -206,7 +205,6 @@ def paper_episodes(text):
     return [*episodes, BLANK.join(steps[previous:])]
 
 
-@unhurried
 @given(
     st.lists(st.sampled_from([*R1.openers, "Wait, a", "a", "", "\n", "\nWait"]), min_size=2).map(BLANK.join)
 )
@@ -215,7 +213,6 @@ def test_with_one_token_per_character_the_cuts_are_the_papers(text):
     assert opener_texts(list(text)) == [*(episode + BLANK for episode in closed), last]
 
 
-@unhurried
 @given(pieces_of_a_thought, st.integers(0, 4), st.none() | st.integers(0, 3))
 def test_openers_cut_any_thought_into_non_empty_episodes(pieces, min_steps, max_cuts):
     boundaries = cut_at_openers(pieces, R1.openers, min_steps, max_cuts)
@@ -223,7 +220,6 @@ def test_openers_cut_any_thought_into_non_empty_episodes(pieces, min_steps, max_
     assert max_cuts is None or len(boundaries) <= max_cuts + 1
 
 
-@unhurried
 @given(st.lists(st.integers(0, 3), max_size=40))
 def test_markers_cut_any_thought_and_splitting_loses_nothing(token_ids):
     boundaries = cut_at_marker(token_ids, 0)
@@ -233,7 +229,6 @@ def test_markers_cut_any_thought_and_splitting_loses_nothing(token_ids):
     assert all(episode[0] == 0 and 0 not in episode[1:] for episode in episodes[1:])
 
 
-@unhurried
 @given(st.integers(0, 200), st.integers(1, 30), st.integers(1, 6))
 def test_grouping_fixed_episodes_is_cutting_longer_ones(n_tokens, size, group):
     boundaries = cut_every(n_tokens, size)

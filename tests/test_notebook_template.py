@@ -87,7 +87,7 @@ def test_a_hosted_runtime_clones_once_and_installs_only_the_library(hosted, monk
     assert all("--no-deps" in c and c[-1] == str(packages.ROOT) for c in installs)
 
 
-def test_what_is_missing_comes_at_tested_versions_and_torch_stays(monkeypatch):
+def test_what_is_missing_comes_at_pinned_versions_and_torch_stays(monkeypatch):
     commands = []
     monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
     versions = {
@@ -99,7 +99,7 @@ def test_what_is_missing_comes_at_tested_versions_and_torch_stays(monkeypatch):
     }
     monkeypatch.setattr(packages, "installed", versions.get)
     packages.install_missing()
-    tested = packages.tested_versions()
+    tested = packages.pinned_versions()
     (command,) = commands
     assert f"transformers=={tested['transformers']}" in command
     assert f"peft=={tested['peft']}" in command

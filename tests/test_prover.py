@@ -152,7 +152,8 @@ def test_batch_split_and_training_mode():
     model = model_of("qwen2").train()
     whole = ExactProver(model, TOKENIZER, TESTBED, TASK).values(problems, traces)
     single = [
-        ExactProver(model, TOKENIZER, TESTBED, TASK).values([p], [t])[0] for p, t in zip(problems, traces)
+        ExactProver(model, TOKENIZER, TESTBED, TASK).values([p], [t])[0]
+        for p, t in zip(problems, traces, strict=True)
     ]
     assert model.training
     for a, b in zip(whole, single, strict=True):

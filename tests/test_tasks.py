@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mrt_lib.tasks import SHIPPED, Problem, RootSearch, get_task, read_problems, select, write_problems
@@ -22,7 +22,6 @@ from mrt_lib.tasks.explorers import (
 from mrt_lib.tasks.root_search import SPLITS, write_splits
 
 shipped = pytest.mark.parametrize("task", SHIPPED, ids=lambda task: task.name)
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 EXPLORERS = [random_guess, stay_inside, bisect, mixture(0.5)]
 
 
@@ -200,7 +199,6 @@ def test_bisection_is_optimal_after_every_trial(candidates, episodes, b):
 # --- explorers ---
 
 
-@unhurried
 @given(
     st.sampled_from(SHIPPED),
     st.sampled_from(EXPLORERS),

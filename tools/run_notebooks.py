@@ -10,7 +10,6 @@ The environment variable MRT_TIER (cpu unless set) reaches the notebooks.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import subprocess
@@ -24,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from mrt_lib import environment
+from mrt_lib.results import provenance, write_json
 from tools import notebook_files, notebook_pages
 from tools.notebook_template import ROOT
 
@@ -72,7 +71,7 @@ def run_all(sources: Sequence[Path], results: Path, timeout: int, write_back: bo
     With `write_back`, each notebook that ran replaces its source and is entered in `results`.
     """
     runs = []
-    machine = provenance()
+    machine = machine_now()
     width = max(len(source.name) for source in sources)
     with tempfile.TemporaryDirectory() as folder:
         for i, source in enumerate(sources, start=1):
@@ -105,20 +104,12 @@ def record(run: Run, results: Path, machine: dict[str, Any]) -> None:
     table = json.loads(results.read_text()) if results.is_file() else {}
     minutes, memory = round(run.seconds / 60, 2), round(run.memory_gb, 2)
     table[run.name] = {"minutes": minutes, "peak_memory_gb": memory, "provenance": machine}
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.write_text(json.dumps(dict(sorted(table.items())), indent=2) + "\n")
+    write_json(results, dict(sorted(table.items())))
 
 
-def provenance() -> dict[str, Any]:
-    """Date, commit, versions, processor count and tier."""
-    now = datetime.datetime.now(datetime.UTC)
-    tier = os.environ.get("MRT_TIER", "cpu")
-    return {
-        "date": now.isoformat(timespec="seconds"),
-        "tier": tier,
-        "cpu_count": os.cpu_count(),
-        **environment.versions(),
-    }
+def machine_now() -> dict[str, Any]:
+    """Date, commit, versions and device, with the tier and the processor count."""
+    return {"tier": os.environ.get("MRT_TIER", "cpu"), "cpu_count": os.cpu_count(), **provenance()}
 
 
 def print_table(runs: Sequence[Run]) -> None:

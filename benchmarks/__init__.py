@@ -1,0 +1,1 @@
+"""Speed, measured as ratios on the same work in one run."""

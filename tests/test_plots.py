@@ -1,0 +1,54 @@
+"""Figures draw what they are given, and survive greyscale print."""
+
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from mrt_lib import plots
+from mrt_lib.packing import Branch, pack
+
+
+@pytest.fixture(autouse=True)
+def figure():
+    plots.use_style()
+    yield plt.figure()
+    plt.close("all")
+
+
+def lightness(colour: str) -> float:
+    return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
+
+
+@pytest.mark.parametrize(("a", "b"), list(itertools.combinations(set(plots.SERIES) - {"bisect"}, 2)))
+def test_series_differ_without_colour(a, b):
+    one, other = plots.SERIES[a], plots.SERIES[b]
+    assert one[1:] != other[1:] or abs(lightness(one[0]) - lightness(other[0])) > 0.1
+
+
+def test_curves_show_the_mean_and_its_interval():
+    samples = np.array([[0.0, 1.0], [1.0, 1.0], [0.5, 1.0], [0.5, 1.0]])
+    frame = plots.curve_frame("base", [1, 2], samples)
+    assert frame.value.tolist() == [0.5, 1.0]
+    assert (frame.low <= frame.value).all()
+    assert (frame.high >= frame.value).all()
+    assert frame.low[0] < 0.5 < frame.high[0]
+    axes = plots.draw_curves(frame, "episodes", "J")
+    assert axes.lines[0].get_ydata().tolist() == [0.5, 1.0]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_legend()) == ("episodes", "J", None)
+
+
+def test_mask_picture_has_one_cell_per_pair():
+    packed = pack([10, 11], [Branch(2, [7], [[20, 9]])])
+    picture = plots.draw_mask(packed, ["p", "z", "f", "a"]).images[0].get_array()
+    assert picture.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 2, 0], [1, 1, 2, 3]]
+
+
+def test_interval_bars_and_value_lines():
+    axes = plots.draw_intervals([(1, 31), (1, 15)], root=7, candidates=31)
+    assert [bar.get_width() for bar in axes.patches] == [31, 15]
+    page = plots.value_html(["try 1 <", "try 2"], [0.1, 1.0])
+    assert page.count("J = ") == 2
+    assert "try 1 &lt;" in page
