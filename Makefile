@@ -9,9 +9,9 @@ VLLM_VENV := .venv-vllm
 VLLM_RUN := $(VLLM_VENV)/bin/python
 VLLM_STAMP := $(VLLM_VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
-PIP_FLAGS := --quiet --disable-pip-version-check
+PIP_FLAGS := -qq --disable-pip-version-check
 
-.PHONY: help install lab notebooks test test-vllm base problems bench results clean
+.PHONY: help install lab notebooks test test-vllm base problems bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,7 @@ lab: $(STAMP) ## open the notebooks in JupyterLab
 
 notebooks: $(STAMP) ## run every notebook, keep outputs, build build/html, print minutes and memory
 	@$(RUN) -m tools.run_notebooks
+	@$(RUN) -m tools.readme
 
 test: $(STAMP) ## ruff, mypy and all tests; executes every notebook to a temporary folder
 	@$(RUN) -m ruff check .
@@ -33,17 +34,17 @@ test: $(STAMP) ## ruff, mypy and all tests; executes every notebook to a tempora
 test-vllm: $(VLLM_STAMP) ## the tests that need vLLM, on its CPU build in .venv-vllm
 	@$(VLLM_RUN) -m pytest -m vllm $$(grep -lE 'mark\.vllm' tests/test_*.py)
 
-base: $(STAMP) ## train the base reasoners into data/models
+base: $(STAMP) ## train the base reasoners into data/models and measure them (45 minutes; resumes)
 	$(RUN) -m mrt_lib.base_reasoner
+	$(RUN) -m mrt_lib.base_checks
+	$(RUN) -m tools.readme
 
 problems: $(STAMP) ## write the shipped problem files into data/problems
 	$(RUN) -m mrt_lib.tasks data/problems
 
-bench: $(STAMP) ## speed, measured as ratios
+bench: $(STAMP) ## speed, measured as ratios, into data/results
 	$(RUN) -m benchmarks.prover
-
-results: $(STAMP) ## run the experiments behind the figures into data/results (hours)
-	$(RUN) -m experiments
+	$(RUN) -m tools.readme
 
 clean: ## remove environments, pages and caches
 	rm -rf $(VENV) $(VLLM_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

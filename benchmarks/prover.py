@@ -1,6 +1,6 @@
 """How much faster the packed pass is, on the same traces and in the same run.
 
-`python benchmarks/prover.py` times exact values in one packed pass against one forward pass per
+`python -m benchmarks.prover` times exact values in one packed pass against one forward pass per
 prefix at 8, 24 and 64 episodes, and against 4 sampled branches per prefix at 24 episodes. Ratios are
 medians over repeats; raw seconds go to data/results/benchmark_prover.json.
 
@@ -35,7 +35,7 @@ TRACES = 16
 REPEATS = 7
 BATCH_TOKENS = (1024, 4096, 16384)
 RESULT = Path("data/results/benchmark_prover.json")
-COMMAND = "python benchmarks/prover.py"
+COMMAND = "python -m benchmarks.prover"
 
 
 def long_traces(tokenizer, task: RootSearch, episodes: int) -> tuple[list[Problem], list[Trace]]:  # noqa: ANN001

@@ -1,8 +1,9 @@
 """Settings of all tests."""
 
-import matplotlib
+import os
+
 from hypothesis import settings
 
-matplotlib.use("Agg")
+os.environ.setdefault("MPLBACKEND", "Agg")
 settings.register_profile("busy", deadline=None)  # a loaded machine is slow, not wrong
 settings.load_profile("busy")
