@@ -2,7 +2,8 @@
 
 The trunk is the prompt and the thought. At each prefix hangs a branch: the forced-termination text
 and, after it, one leaf per answer. A token sees the part of the trunk before its branch, its branch's
-forced text and its own leaf, so one forward pass gives what one pass per prefix and answer would::
+forced text and its own leaf, so one pass gives what one pass per prefix and answer would. The trunk
+runs first, under plain causal attention; the branches follow on its keys and values::
 
                  trunk          branch 0     branch 1
                  p p z z z z    f f a        f f a
@@ -65,6 +66,11 @@ class PackedTrace:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def trunk_length(self) -> int:
+        """Number of tokens of prompt and thought."""
+        return int((self.branch == TRUNK).sum())
+
 
 def pack(trunk: Sequence[int], branches: Sequence[Branch]) -> PackedTrace:
     """Lay out a trunk and its branches.
@@ -93,55 +99,53 @@ def pack(trunk: Sequence[int], branches: Sequence[Branch]) -> PackedTrace:
 
 def attention_mask(packed: PackedTrace) -> torch.Tensor:
     """(tokens, tokens) boolean: may the row's token see the column's token?"""
-    trunk = int((packed.branch == TRUNK).sum())
-    return _who_sees_whom(packed.visible[None], packed.branch[None], packed.leaf[None], trunk)[0]
+    trunk = packed.trunk_length
+    mask = torch.ones(len(packed), len(packed), dtype=torch.bool).tril()
+    visible, branch, leaf = (c[None, trunk:] for c in (packed.visible, packed.branch, packed.leaf))
+    mask[trunk:] = _branch_mask(visible, branch, leaf, trunk)
+    return mask
 
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Several packed traces, padded so that all branches start in the same column.
+    """Several packed traces, padded on the right: trunks of length t, branches of length m.
 
     Attributes:
-        ids: (batch, length) token ids.
-        positions: (batch, length) position ids.
-        mask: (batch, 1, length, length) boolean; padding sees itself.
-        rows: for each trace, the columns that predict its answer tokens.
+        trunk_ids: (batch, t) token ids of the trunks; plain causal attention.
+        branch_ids: (batch, m) token ids of all branches.
+        branch_positions: (batch, m) their position ids.
+        mask: (batch, 1, m, t + m) boolean: what each branch token sees; padding sees itself.
+        rows: for each trace, the branch columns that predict its answer tokens.
     """
 
-    ids: torch.Tensor
-    positions: torch.Tensor
+    trunk_ids: torch.Tensor
+    branch_ids: torch.Tensor
+    branch_positions: torch.Tensor
     mask: torch.Tensor
     rows: list[torch.Tensor]
 
 
 def collate(batch: Sequence[PackedTrace]) -> PackedBatch:
-    """Packed traces as one batch: trunks on the left, padding, branches, padding."""
-    own = [int((p.branch == TRUNK).sum()) for p in batch]
-    trunk = max(own)
-    length = trunk + max(len(p) - n for p, n in zip(batch, own, strict=True))
-    columns = {name: torch.full((len(batch), length), fill) for name, fill in PADDING.items()}
-    for name, column in columns.items():
-        for i, (packed, n) in enumerate(zip(batch, own, strict=True)):
-            values = getattr(packed, name)
-            column[i, :n] = values[:n]
-            column[i, trunk : trunk + len(values) - n] = values[n:]
-    mask = _who_sees_whom(columns["visible"], columns["branch"], columns["leaf"], trunk)
-    rows = [p.rows + trunk - n for p, n in zip(batch, own, strict=True)]
-    return PackedBatch(columns["ids"], columns["positions"], mask[:, None], rows)
+    """Packed traces as one batch."""
+    own = [p.trunk_length for p in batch]
+    trunk, branches = max(own), max(len(p) - n for p, n in zip(batch, own, strict=True))
+    trunk_ids = torch.zeros(len(batch), trunk, dtype=torch.long)
+    columns = {name: torch.full((len(batch), branches), fill) for name, fill in PADDING.items()}
+    for i, (packed, n) in enumerate(zip(batch, own, strict=True)):
+        trunk_ids[i, :n] = packed.ids[:n]
+        for name, column in columns.items():
+            column[i, : len(packed) - n] = getattr(packed, name)[n:]
+    mask = _branch_mask(columns["visible"], columns["branch"], columns["leaf"], trunk)
+    rows = [p.rows - n for p, n in zip(batch, own, strict=True)]
+    return PackedBatch(trunk_ids, columns["ids"], columns["positions"], mask[:, None], rows)
 
 
-def _who_sees_whom(
-    visible: torch.Tensor, branch: torch.Tensor, leaf: torch.Tensor, trunk: int
-) -> torch.Tensor:
-    """(batch, length, length) boolean from (batch, length) columns whose first `trunk` are trunk."""
-    length = visible.shape[1]
-    mask = torch.zeros(len(visible), length, length, dtype=torch.bool)
-    mask[:, :, :trunk] = torch.arange(trunk) < visible[:, :, None]
-    branch, leaf = branch[:, trunk:], leaf[:, trunk:]
+def _branch_mask(visible: torch.Tensor, branch: torch.Tensor, leaf: torch.Tensor, trunk: int) -> torch.Tensor:
+    """(batch, m, trunk + m) boolean from three (batch, m) columns of branch tokens."""
+    sees_trunk = torch.arange(trunk) < visible[:, :, None]
     ancestor = (leaf == -1)[:, None, :] | (leaf[:, :, None] == leaf[:, None, :])
-    mask[:, trunk:, trunk:] = ((branch[:, :, None] == branch[:, None, :]) & ancestor).tril()
-    mask.diagonal(dim1=1, dim2=2).fill_(True)
-    return mask
+    sees_branch = ((branch[:, :, None] == branch[:, None, :]) & ancestor).tril()
+    return torch.cat([sees_trunk, sees_branch], dim=2)
 
 
 def _extend(columns: list[list[int]], ids: list[int], position: int, visible: int, b: int, leaf: int) -> int:

@@ -157,12 +157,14 @@ class ExactProver:
         kept, row_of = torch.unique(torch.cat(packed.rows), return_inverse=True)
         training = self.model.training
         self.model.eval()
+        # Without a mask the trunk's attention is causal and its padding, on the right, is never seen.
+        trunk = self.model(input_ids=packed.trunk_ids.to(device), use_cache=True, logits_to_keep=1)
         logits = self.model(
-            input_ids=packed.ids.to(device),
-            position_ids=packed.positions.to(device),
+            input_ids=packed.branch_ids.to(device),
+            position_ids=packed.branch_positions.to(device),
             attention_mask=_additive(packed.mask.to(device), self.model.dtype),
+            past_key_values=trunk.past_key_values,
             logits_to_keep=kept.to(device),
-            use_cache=False,
         ).logits
         self.model.train(training)
         results, places = [], row_of.to(device).split([len(rows) for rows in packed.rows])

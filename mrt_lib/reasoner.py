@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -22,7 +23,6 @@ def load_reasoner(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokeni
         raise FileNotFoundError(
             f"{folder} lacks {', '.join(missing)}; `make base` trains the shipped reasoners"
         )
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), AutoTokenizer.from_pretrained(
-        folder
-    )
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.eval(), AutoTokenizer.from_pretrained(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
@@ -65,4 +66,10 @@ def answer(
 def closing_ids(tokenizer: PreTrainedTokenizerBase, template: Template, trace: Trace, j: int) -> list[int]:
     """Tokens that end the thought at prefix j: forced, or the model's own end of a finished trace."""
     own_end = trace.finished and j == trace.n_episodes
-    return encode(tokenizer, template.finished_answer if own_end else template.forced_answer)
+    return list(_encoded(tokenizer, template.finished_answer if own_end else template.forced_answer))
+
+
+@lru_cache(maxsize=16)
+def _encoded(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """Provers ask for the same two texts at every prefix."""
+    return tuple(encode(tokenizer, text))

@@ -28,6 +28,10 @@ def test_notebooks_are_written_back_measured_and_made_pages(tmp_path, capfd, mon
     monkeypatch.setenv("MRT_TIER", "t4")
     first = make(tmp_path / "00_a.ipynb", "import os\nprint(os.environ['MRT_TIER'], os.getcwd())", "1 + 1")
     make(tmp_path / "01_b.ipynb", "'[a](00_a.ipynb)'", "block = bytearray(400_000_000)")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notebooks.json").write_text('{"00_renamed.ipynb": {}}')
+    (tmp_path / "html").mkdir()
+    (tmp_path / "html" / "00_renamed.html").touch()
     status, results, html = run(tmp_path)
     assert status == 0
     notebook = notebook_files.read(first)
@@ -40,6 +44,7 @@ def test_notebooks_are_written_back_measured_and_made_pages(tmp_path, capfd, mon
     assert list(measured) == ["00_a.ipynb", "01_b.ipynb"]
     assert measured["01_b.ipynb"]["peak_memory_gb"] > measured["00_a.ipynb"]["peak_memory_gb"] + 0.3
     assert {"date", "commit", "torch", "cpu_count"} <= set(measured["00_a.ipynb"]["provenance"])
+    assert {path.name for path in html.iterdir()} == {"index.html", "00_a.html", "01_b.html"}
     index = (html / "index.html").read_text()
     assert '<a href="00_a.html">00 · A title</a><p>One idea.</p>' in index
     assert "index.html" in (html / "01_b.html").read_text()
@@ -106,10 +111,12 @@ def test_kernels_that_die_hang_or_raise_are_failures(tmp_path, code, timeout, me
 
 
 def test_normalising_drops_what_belongs_to_one_machine():
+    bar = {notebook_files.WIDGET: {"model_id": "2"}, "text/plain": "  0%|   | 0/20 [00:00<?, ?it/s]"}
     widget = {notebook_files.WIDGET: {"model_id": "1"}, "text/plain": "IntSlider()"}
     outputs = [
         nbformat.v4.new_output("stream", text=f" 10%\r 50%\r100%\n{ROOT}/data/x and {ROOT}-other\n"),
         nbformat.v4.new_output("stream", name="stderr", text="/tmp/ipykernel_1234/567.py:3: UserWarning"),
+        nbformat.v4.new_output("display_data", data=bar),
         nbformat.v4.new_output("display_data", data=widget),
     ]
     cell = nbformat.v4.new_code_cell("1", outputs=outputs, metadata={"execution": {}, "tags": ["a"]})
@@ -119,6 +126,7 @@ def test_normalising_drops_what_belongs_to_one_machine():
     assert cell.outputs[0].text == f"100%\n./data/x and {ROOT}-other\n"
     assert cell.outputs[1].text == "<cell>:3: UserWarning"
     assert cell.outputs[2].data == {"text/plain": notebook_files.WIDGET_NOTE}
+    assert len(cell.outputs) == 3
     assert cell.metadata == {"tags": ["a"]}
     assert set(notebook.metadata) == {"accelerator", "kernelspec", "language_info"}
     nbformat.validate(notebook)

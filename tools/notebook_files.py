@@ -50,7 +50,8 @@ def write(notebook: NotebookNode, path: Path) -> None:
 def normalise(notebook: NotebookNode) -> None:
     """Drop, in place, what differs between machines or does not show on GitHub.
 
-    Kernel and widget state, cell metadata other than tags, live widgets and local paths go.
+    Kernel and widget state, cell metadata other than tags, live widgets, tqdm's bars and local
+    paths go.
     """
     kept = {key: notebook.metadata[key] for key in KEPT_METADATA if key in notebook.metadata}
     notebook.metadata = nbformat.from_dict(
@@ -58,8 +59,10 @@ def normalise(notebook: NotebookNode) -> None:
     )
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
-        for output in cell.get("outputs", []):
-            _normalise_output(output)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_progress_bar(output)]
+            for output in cell.outputs:
+                _normalise_output(output)
 
 
 def fill_measured(notebook: NotebookNode, minutes: float, memory_gb: float, machine: str) -> None:
@@ -81,6 +84,12 @@ def summary(notebook: NotebookNode) -> str:
         if line and line[0] not in "#[!|<-*←":
             return re.split(r"(?<=[.!?]) ", line.strip())[0]
     return ""
+
+
+def _is_progress_bar(output: NotebookNode) -> bool:
+    """A widget of tqdm, which shows nothing once the kernel is gone."""
+    data = output.get("data", {})
+    return WIDGET in data and "it/s]" in data.get("text/plain", "")
 
 
 def _normalise_output(output: NotebookNode) -> None:

@@ -31,8 +31,10 @@ p { margin: 0.1rem 0; color: #555; }
 
 
 def build(sources: Sequence[Path], folder: Path) -> Path:
-    """Write one page per notebook and an index; returns the index."""
+    """Write one page per notebook and an index in place of older pages; returns the index."""
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.html"):
+        old.unlink()
     notebooks = {source: notebook_files.read(source) for source in sources}
     for source, notebook in notebooks.items():
         (folder / f"{source.stem}.html").write_text(page(notebook), encoding="utf-8")

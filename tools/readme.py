@@ -50,10 +50,9 @@ def numbers() -> str:
 def filled(text: str) -> str:
     """The README's text with both computed parts brought up to date."""
     for name, part in (("notebooks", index()), ("numbers", numbers())):
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        text = re.sub(
-            pattern, lambda match, part=part: f"{match[1]}{part}\n{match[2]}", text, flags=re.DOTALL
-        )
+        pattern = rf"<!-- {name} -->\n.*?<!-- /{name} -->"
+        head, tail = re.split(pattern, text, flags=re.DOTALL)
+        text = f"{head}<!-- {name} -->\n{part}\n<!-- /{name} -->{tail}"
     return text
 
 

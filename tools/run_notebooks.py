@@ -85,7 +85,7 @@ def run_all(sources: Sequence[Path], results: Path, timeout: int, write_back: bo
             print(f"[{i}/{len(sources)}] {source.name:{width}} {_cost(run)}", flush=True)
             if write_back:
                 keep(run, target, source, machine)
-                record(run, results, machine)
+                record(run, results, machine, source.parent)
     return runs
 
 
@@ -99,9 +99,10 @@ def keep(run: Run, executed: Path, source: Path, machine: dict[str, Any]) -> Non
         print(f"    warning: {source.name} has {size / 1e6:.1f} MB; GitHub may not show it", flush=True)
 
 
-def record(run: Run, results: Path, machine: dict[str, Any]) -> None:
-    """Enter one measurement, with its provenance, in a JSON file of all notebooks."""
+def record(run: Run, results: Path, machine: dict[str, Any], folder: Path) -> None:
+    """Enter one measurement, with its provenance, in a JSON file of the notebooks in `folder`."""
     table = json.loads(results.read_text()) if results.is_file() else {}
+    table = {name: row for name, row in table.items() if (folder / name).is_file()}
     minutes, memory = round(run.seconds / 60, 2), round(run.memory_gb, 2)
     table[run.name] = {"minutes": minutes, "peak_memory_gb": memory, "provenance": machine}
     write_json(results, dict(sorted(table.items())))

@@ -30,7 +30,7 @@ class TransformersEngine:
 
     def __init__(self, model: PreTrainedModel, batch_tokens: int = 65_536) -> None:
         """`batch_tokens`: most tokens (padding and new ones included) of one batch."""
-        self.model = model
+        self.model: Any = model
         self.batch_tokens = batch_tokens
 
     def generate(
@@ -79,7 +79,7 @@ class _Sampler(LogitsProcessor):
         self._uniforms = np.array(
             [np.random.default_rng((sampling.seed, row)).random(sampling.max_new_tokens) for row in rows]
         )
-        self._warpers = LogitsProcessorList()
+        self._warpers: Any = LogitsProcessorList()
         if sampling.temperature not in (0, 1):
             self._warpers.append(TemperatureLogitsWarper(float(sampling.temperature)))
         if sampling.top_p < 1:
