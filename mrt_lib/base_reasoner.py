@@ -51,10 +51,9 @@ class Recipe:
 
 RECIPES = {
     "draft": Recipe((0.0, 0.0, 0.0, 0.5), 24, 0.0, "", FinetuneConfig(steps=5600, learning_rate=2e-3)),
-    "judge": Recipe((0.0, 0.0, 0.0, 0.5), 24, 0.5, "draft", FinetuneConfig(steps=1700, learning_rate=6e-4)),
-    "base": Recipe((0.0, 0.0, 0.0, 0.5), 24, 0.75, "judge", FinetuneConfig(steps=1200, learning_rate=1e-3)),
-    "weak": Recipe((0.0,), 8, 0.5, "judge", FinetuneConfig(steps=400, learning_rate=3e-4)),
-    "strong": Recipe((0.5, 1.0), 24, 0.5, "judge", FinetuneConfig(steps=400, learning_rate=3e-4)),
+    "base": Recipe((0.0, 0.0, 0.0, 0.5), 24, 0.5, "draft", FinetuneConfig(steps=1700, learning_rate=6e-4)),
+    "weak": Recipe((0.0,), 8, 0.5, "base", FinetuneConfig(steps=400, learning_rate=3e-4)),
+    "strong": Recipe((0.5, 1.0), 24, 0.5, "base", FinetuneConfig(steps=400, learning_rate=3e-4)),
 }
 SHIPPED = ("base", "weak", "strong")
 EXAMPLES_PER_STEP = 64

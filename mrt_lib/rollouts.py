@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from mrt_lib.engines.base import Engine, Sampling
 from mrt_lib.episodes import cut_thought
 from mrt_lib.tasks.base import Problem
-from mrt_lib.templates import Template, check_tokenizer, encode, encode_prompt, token_id
+from mrt_lib.templates import Template, check_tokenizer, decode, encode, encode_prompt, token_id
 from mrt_lib.traces import Trace
 
 
@@ -66,7 +66,11 @@ def answer(
 def closing_ids(tokenizer: PreTrainedTokenizerBase, template: Template, trace: Trace, j: int) -> list[int]:
     """Tokens that end the thought at prefix j: forced, or the model's own end of a finished trace."""
     own_end = trace.finished and j == trace.n_episodes
-    return list(_encoded(tokenizer, template.finished_answer if own_end else template.forced_answer))
+    if own_end:
+        return list(_encoded(tokenizer, template.finished_answer))
+    tail = decode(tokenizer, trace.prefix(j)[-4:]) if j and template.separator else template.separator
+    gap = "" if tail.endswith(template.separator) else template.separator
+    return list(_encoded(tokenizer, gap + template.forced_answer))
 
 
 @lru_cache(maxsize=16)

@@ -16,6 +16,8 @@ class Template:
         name: the key in `TEMPLATES`.
         prompt: layout with the one placeholder `{question}`, up to the open thinking block.
         think_end: the token that closes a thought.
+        separator: stands between a prefix of a thought and `forced_answer`, unless the prefix is empty
+            or ends with it.
         forced_answer: appended to a prefix of a thought to make the model answer now (mu).
         finished_answer: appended instead when the model itself has closed the thought.
         answer_end: the token that ends an answer.
@@ -28,6 +30,7 @@ class Template:
     name: str
     prompt: str
     think_end: str
+    separator: str
     forced_answer: str
     finished_answer: str
     answer_end: str
@@ -41,6 +44,7 @@ TESTBED = Template(
     name="testbed",
     prompt="solve {question} <think>",
     think_end="</think>",
+    separator="",
     forced_answer="time up </think>",
     finished_answer="</think>",
     answer_end="<eos>",
@@ -50,7 +54,8 @@ TESTBED = Template(
     continue_markers=("try",),
 )
 
-# The texts of the paper's released analysis code, to the letter.
+# Forced text, openers and continue markers are the released analysis code's, to the letter. The prompt
+# is DeepSeek-R1's recommended one; the released scripts send the bare problem.
 R1 = Template(
     name="r1",
     prompt=(
@@ -58,8 +63,9 @@ R1 = Template(
         "\\boxed{{}}.<｜Assistant｜><think>\n"
     ),
     think_end="</think>",
+    separator="\n\n",
     forced_answer=(
-        "\n\nTime is up.\n\nGiven the time I've spent and the approaches I've tried, I should stop "
+        "Time is up.\n\nGiven the time I've spent and the approaches I've tried, I should stop "
         "thinking and formulate a final answer based on what I already have.\n</think>\n\n"
         "**Step-by-Step Explanation and Answer:**\n\n1. **"
     ),

@@ -57,7 +57,9 @@ class Trace:
         return self.prompt_ids + self.thought_ids[: ([0, *self.boundaries])[j]]
 
     def episode(self, j: int) -> list[int]:
-        """Tokens of episode z_j, 0 <= j < k."""
+        """Tokens of episode z_j; IndexError unless 0 <= j < k."""
+        if not 0 <= j < self.n_episodes:
+            raise IndexError(f"episode {j} of a trace with {self.n_episodes} episodes")
         start, end = ([0, *self.boundaries])[j : j + 2]
         return self.thought_ids[start:end]
 
@@ -90,8 +92,8 @@ def load_traces(path: str | Path) -> list[Trace]:
         raise FileNotFoundError(f"no trace file at {path}")
     try:
         table = pyarrow.parquet.read_table(path)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a Parquet file of traces: {error}") from None
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is no readable Parquet file: {error}") from None
     for expected in _schema():
         if expected.name not in table.column_names:
             raise ValueError(f"{path}: column {expected.name!r} is missing")

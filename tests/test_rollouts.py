@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, models
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
 from mrt_lib.base_reasoner import build_model, build_tokenizer
@@ -11,7 +13,8 @@ from mrt_lib.evaluation import evaluate
 from mrt_lib.prover import ExactProver
 from mrt_lib.rollouts import answer, closing_ids, think
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import TESTBED, encode
+from mrt_lib.templates import R1, TESTBED, encode
+from mrt_lib.traces import Trace
 
 TOKENIZER = build_tokenizer()
 TASK = RootSearch(31)
@@ -107,3 +110,15 @@ def test_evaluation_needs_problems_and_rollouts():
     for problems, rollouts in (([], 1), (PROBLEMS, 0)):
         with pytest.raises(ValueError, match="need problems and rollouts"):
             evaluate(Scripted(), None, TOKENIZER, TESTBED, problems, rollouts, Sampling(2), 2)
+
+
+def test_r1_forced_text_follows_exactly_one_blank_line():
+    """None at the empty prefix, one after an episode, and one where the budget cut inside a paragraph."""
+    bytes_only = Tokenizer(models.BPE({c: i for i, c in enumerate(ByteLevel.alphabet())}, []))
+    bytes_only.pre_tokenizer, bytes_only.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytes_only)
+    prompt, thought = encode(tokenizer, "<think>\n"), encode(tokenizer, "A\n\nWait b")
+    trace = Trace("q", prompt, thought, [3, len(thought)], finished=False)
+    closings = [tokenizer.decode(closing_ids(tokenizer, R1, trace, j)) for j in range(3)]
+    assert closings == [R1.forced_answer, R1.forced_answer, f"\n\n{R1.forced_answer}"]
+    assert R1.forced_answer.startswith("Time is up.")

@@ -279,7 +279,9 @@ GOOD = {"id": "1", "task": "t", "question": "q", "answer": "a", "facts": {}}
         (json.dumps({k: v for k, v in GOOD.items() if k != "answer"}), "field 'answer' is missing"),
         (json.dumps(GOOD | {"answer": 19}), "field 'answer' must be a non-empty string, got 19"),
         (json.dumps(GOOD | {"question": ""}), "field 'question' must be a non-empty string, got ''"),
-        (json.dumps(GOOD | {"facts": [1]}), r"field 'facts' must be an object, got \[1\]"),
+        (json.dumps(GOOD | {"facts": [1]}), r"field 'facts' must map names to numbers or strings, got \[1\]"),
+        (json.dumps(GOOD | {"facts": {"b": [1]}}), "field 'facts' must map names to numbers or strings"),
+        (json.dumps(GOOD), "field 'id' repeats"),
         (json.dumps(GOOD | {"level": 5}), "unknown field 'level'; the fields are .*'question'"),
     ],
 )

@@ -47,7 +47,8 @@ Given the time I've spent and the approaches I've tried, I should stop thinking 
 **Step-by-Step Explanation and Answer:**
 
 1. **"""  # noqa: E501
-    assert R1.forced_answer.removeprefix("\n\n") == paper
+    assert R1.forced_answer == paper
+    assert R1.separator == "\n\n"
     assert R1.finished_answer == "\n</think>"
 
 

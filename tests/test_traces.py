@@ -80,7 +80,7 @@ def test_missing_file(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"problem_id,values\n1,2\n"], ids=["empty", "csv"])
 def test_not_a_parquet_file(tmp_path, content):
     (tmp_path / "t.parquet").write_bytes(content)
-    with pytest.raises(ValueError, match=r"t\.parquet is not a Parquet file of traces"):
+    with pytest.raises(ValueError, match=r"t\.parquet is no readable Parquet file"):
         load_traces(tmp_path / "t.parquet")
 
 

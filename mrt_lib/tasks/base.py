@@ -57,7 +57,7 @@ def write_problems(path: str | Path, problems: Iterable[Problem]) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(asdict(p)) + "\n" for p in problems))
+    temporary.write_text("".join(json.dumps(asdict(p)) + "\n" for p in problems), encoding="utf-8")
     os.replace(temporary, path)
 
 
@@ -66,14 +66,24 @@ def read_problems(path: str | Path) -> list[Problem]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a line is not JSON, or a field is missing, unknown, empty or of the wrong
-            type; file, line and field are named.
+        ValueError: the file is not UTF-8, a line is not JSON, a field is missing, unknown, empty or
+            of the wrong type, or an id stands twice; file, line and field are named.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no problem file at {path}; `make problems` writes the shipped ones")
-    lines = enumerate(path.read_text().splitlines(), start=1)
-    return [_parse_line(f"{path}:{number}", line) for number, line in lines if line.strip()]
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    problems: dict[str, Problem] = {}
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            problem = _parse_line(f"{path}:{number}", line)
+            if problem.id in problems:
+                raise ValueError(f"{path}:{number}: field 'id' repeats {problem.id!r}")
+            problems[problem.id] = problem
+    return list(problems.values())
 
 
 def select(problems: Sequence[Problem], n: int, rng: np.random.Generator) -> list[Problem]:
@@ -98,6 +108,7 @@ def _parse_line(where: str, line: str) -> Problem:
             raise ValueError(f"{where}: field {name!r} is missing")
         if not isinstance(row[name], str) or not row[name]:
             raise ValueError(f"{where}: field {name!r} must be a non-empty string, got {row[name]!r}")
-    if not isinstance(row.get("facts", {}), dict):
-        raise ValueError(f"{where}: field 'facts' must be an object, got {row['facts']!r}")
+    facts = row.get("facts", {})
+    if not isinstance(facts, dict) or not all(isinstance(v, int | str) for v in facts.values()):
+        raise ValueError(f"{where}: field 'facts' must map names to numbers or strings, got {facts!r}")
     return Problem(**row)

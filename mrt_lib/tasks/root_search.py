@@ -105,6 +105,8 @@ class RootSearch:
         settles at most W(j) = 1 + 2 W(j-1) candidates, with W(0) = 1 for the final guess, which is
         W(j) = 2^(j+1) - 1. The root is uniform over n candidates and a random strategy is a mixture
         of deterministic ones, hence the bound; bisection reaches it at every j when n = 2^m - 1.
+        The bound is for policies that learn from trials alone: N stands in the prompt, so a model that
+        inverted f in its weights could beat it.
         """
         if episodes < 0:
             raise ValueError(f"episodes must be at least 0, got {episodes}")
