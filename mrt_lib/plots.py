@@ -132,15 +132,9 @@ def draw_intervals(
     """The interval that is left after each episode as a shrinking bar; the root as a line."""
     ax = ax or plt.gca()
     for j, (low, high) in enumerate(intervals):
-        ax.barh(
-            j,
-            high - low + 1,
-            left=low - 0.5,
-            height=0.7,
-            color=VALUE_COLOURS(1 / (high - low + 1)),
-            edgecolor="#333333",
-            lw=0.6,
-        )
+        size = max(0, high - low + 1)
+        colour = VALUE_COLOURS(1 / size if size else 0.0)
+        ax.barh(j, size, left=low - 0.5, height=0.7, color=colour, edgecolor="#333333", lw=0.6)
     ax.axvline(root, color=SERIES["grpo"][0], lw=1.5, label=f"root {root}")
     ax.set(xlim=(0.4, candidates + 0.6), xlabel="candidates that are left", ylabel="after episode")
     ax.set_yticks(range(len(intervals)))

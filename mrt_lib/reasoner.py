@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
@@ -23,6 +24,8 @@ def load_reasoner(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokeni
         raise FileNotFoundError(
             f"{folder} lacks {', '.join(missing)}; `make base` trains the shipped reasoners"
         )
+    logging.disable_progress_bar()
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    logging.enable_progress_bar()
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model.eval(), AutoTokenizer.from_pretrained(folder)

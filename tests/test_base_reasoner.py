@@ -36,7 +36,7 @@ def test_demonstrators_answer_from_the_interval_they_have_left():
         for text in demonstration_texts(step):
             prompt, _, rest = text.partition("<think>")
             thought, _, answer = rest.partition("</think>")
-            words = (thought.replace("time up", "") or prompt).split()
+            words = (thought.replace("time up", "").strip() or prompt).split()
             low, high = int(words[-2]), int(words[-1])
             assert low <= int(answer.split()[0]) <= high
             if low < high:

@@ -146,7 +146,8 @@ def test_problem_files_are_read_whole(tmp_path):
     file.parent.mkdir()
     file.write_text("")
     assert "none in" in environment.check_problems(tmp_path).detail
-    file.write_text(f"{line}\n{line}\n")
+    other = line.replace('"1"', '"2"')
+    file.write_text(f"{line}\n{other}\n")
     found = environment.check_problems(tmp_path)
     assert (found.ok, found.detail) == (True, "2 in 1 files")
     file.write_text(f"{line}\n{line[:-5]}\n")

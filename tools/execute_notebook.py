@@ -44,7 +44,7 @@ def execute(notebook: NotebookNode, folder: Path, timeout: int) -> dict | None:
         iopub_timeout=60,  # a busy machine must not lose outputs
         force_raise_errors=True,
         record_timing=False,
-        store_widget_state=False,
+        store_widget_state=True,
         coalesce_streams=True,
         resources={"metadata": {"path": str(folder)}},
         on_cell_start=started,
