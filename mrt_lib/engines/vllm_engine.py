@@ -19,6 +19,9 @@ CPU_ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
 }
+# Nothing is compiled there, and prompts are not split: a split one draws early, and vLLM cannot take that
+# draw back from a seeded generator on a CPU ("CPU Generator does not use offset").
+CPU_OPTIONS = {"enforce_eager": True, "enable_chunked_prefill": False}
 COLDEST, HOTTEST = 0.01, 2.0
 
 
@@ -32,7 +35,7 @@ class VLLMEngine:
     """
 
     def __init__(self, model_path: str | Path, dtype: str = "auto", **options: Any) -> None:
-        """Load a model into vLLM; on a CPU `CPU_ENVIRONMENT` applies and nothing is compiled.
+        """Load a model into vLLM; on a CPU `CPU_ENVIRONMENT` and `CPU_OPTIONS` apply.
 
         Args:
             model_path: folder or hub name of a Transformers model; its tokenizer is not needed.
@@ -53,7 +56,7 @@ class VLLMEngine:
             skip_tokenizer_init=True,
             generation_config="vllm",
             logprobs_mode="processed_logprobs",
-            **{"enforce_eager": on_cpu, **options},
+            **{**(CPU_OPTIONS if on_cpu else {}), **options},
         )
 
     def generate(
