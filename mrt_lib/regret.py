@@ -1,9 +1,10 @@
 """Regret: how far a trace stays below a comparator while it spends its budget.
 
-J_j is the value after j finished episodes. Over episodes, regret is a sum (paper 1.4); over tokens
-it is the area above the curve of value against tokens spent (paper 1.8). That curve starts at
-(0, 0), is straight between its points and stays flat after the last. Tokens are counted the same
-way for every curve that is compared: prompt, prefix, stop text and the mean length of one answer.
+J_j is the value after j finished episodes. Over episodes, regret is a sum (paper, Definition 4.1);
+over tokens it is the area above the curve of value against tokens spent (paper, Figure 9;
+`regret.ipynb` of the released code). That curve starts at (0, 0), is straight between its points and
+stays flat after the last. Tokens are counted the same way for every curve that is compared: prompt,
+prefix, stop text and the mean length of one answer.
 
 Two slips of the released analysis code are not reproduced. It divides the answers' tokens by 16
 where there are 8 answers, which halves their cost. And beyond the training budget it appends points
@@ -50,7 +51,7 @@ def cumulative_regret(values: ArrayLike, episodes: int, comparator: ArrayLike = 
 
 
 def area(tokens: ArrayLike, values: ArrayLike, budget: int) -> float:
-    """Area below the curve of value against tokens, from 0 to `budget`, in tokens (paper 1.8).
+    """Area below the curve of value against tokens, from 0 to `budget`, in tokens (paper, Figure 9).
 
     Args:
         tokens: tokens spent at each prefix, not falling, shape (k + 1,).
@@ -70,7 +71,7 @@ def area(tokens: ArrayLike, values: ArrayLike, budget: int) -> float:
 def normalised_regret(
     tokens: ArrayLike, values: ArrayLike, budget: int, comparator: tuple[ArrayLike, ArrayLike] | None = None
 ) -> float:
-    """Area between the comparator and the curve up to `budget`, divided by `budget` (paper 1.8).
+    """Area between the comparator and the curve up to `budget`, over `budget` (paper, Figure 9).
 
     Args:
         tokens: tokens spent at each prefix, not falling, shape (k + 1,).
@@ -102,8 +103,9 @@ def value_at(tokens: ArrayLike, values: ArrayLike, budgets: ArrayLike) -> np.nda
 
 
 def vote_regret(majorities: ArrayLike, boundaries: int, gap: int = 5) -> float:
-    """Regret against the model's own best: going on where stopping to vote is better (paper 1.9).
+    """Regret against the model's own best: going on where stopping to vote is better.
 
+    Appendix E of the paper, in the released code `regret_additional.ipynb`.
     From one boundary to the next, `gap` episodes on, "think" is the straight line of maj@1. "Vote"
     spends the same on more answers instead, one for each episode: it goes from maj@1 at abscissa 1
     through maj@2 and maj@4 towards maj@8, up to abscissa 1 + gap (6: halfway from maj@4 to maj@8).

@@ -37,8 +37,9 @@ def majority_at_k(
 ) -> float:
     """Probability that the majority of k of the answers, drawn without replacement, is right.
 
-    As in the released code (paper 1.9): the gold answer wins over its heaviest rival, a tie counts
-    1/2, and answers that could not be read ("") are no rivals. Exact for up to 2000 subsets.
+    As in the released code (`regret_additional.ipynb`; paper, Appendix E): the gold answer wins over
+    its heaviest rival, a tie counts 1/2, and answers that could not be read ("") are no rivals. Exact
+    for up to 2000 subsets.
 
     Args:
         answers: n answers, "" where nothing was parsed; equal answers must be equal strings.
