@@ -38,8 +38,10 @@ def majority_at_k(
     """Probability that the majority of k of the answers, drawn without replacement, is right.
 
     As in the released code (`regret_additional.ipynb`; paper, Appendix E): the gold answer wins over
-    its heaviest rival, a tie counts 1/2, and answers that could not be read ("") are no rivals. Exact
-    for up to 2000 subsets.
+    its heaviest rival, a tie counts 1/2, and answers that could not be read ("") are no rivals. Without
+    weights ties are common, and 1/2 is counted however many rivals share the lead: each of three
+    different answers would, as the gold one, get 1/2 from their vote, not 1/3. Exact for up to 2000
+    subsets.
 
     Args:
         answers: n answers, "" where nothing was parsed; equal answers must be equal strings.

@@ -36,6 +36,7 @@ def test_majority_by_hand():
     assert majority_at_k(["7", "7", "8"], "7", 3) == 1
     assert majority_at_k(["7", "8", "8"], "7", 3) == 0
     assert majority_at_k(["7", "8"], "7", 2) == 0.5  # a tie
+    assert majority_at_k(["7", "8", "9"], "7", 3) == 0.5  # a tie of three
     assert majority_at_k(["7", "7", "8"], "7", 2) == pytest.approx(2 / 3)  # one win, two ties
 
 
