@@ -73,7 +73,8 @@ def save_traces(path: str | Path, traces: Sequence[Trace]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = {f.name: [getattr(t, f.name) for t in traces] for f in fields(Trace)}
     temporary = path.with_suffix(".tmp")
-    pyarrow.parquet.write_table(pyarrow.table(columns, schema=_schema()), temporary)
+    table = pyarrow.table(columns, schema=_schema())
+    pyarrow.parquet.write_table(table, temporary, write_page_checksum=True)
     temporary.replace(path)
 
 
@@ -82,7 +83,7 @@ def load_traces(path: str | Path) -> list[Trace]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not Parquet, or a column is missing or of the wrong type.
+        ValueError: not Parquet, damaged, or a column is missing or of the wrong type.
     """
     import pyarrow
     import pyarrow.parquet
@@ -91,7 +92,7 @@ def load_traces(path: str | Path) -> list[Trace]:
     if not path.is_file():
         raise FileNotFoundError(f"no trace file at {path}")
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = pyarrow.parquet.read_table(path, page_checksum_verification=True)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} is no readable Parquet file: {error}") from None
     for expected in _schema():

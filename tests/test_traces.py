@@ -84,6 +84,18 @@ def test_not_a_parquet_file(tmp_path, content):
         load_traces(tmp_path / "t.parquet")
 
 
+@pytest.mark.parametrize("column", range(len(fields(Trace))), ids=[f.name for f in fields(Trace)])
+def test_a_flipped_byte_in_a_page_is_noticed(tmp_path, column):
+    path = tmp_path / "t.parquet"
+    save_traces(path, [FULL, EMPTY])
+    chunk = parquet.read_metadata(path).row_group(0).column(column)
+    content = bytearray(path.read_bytes())
+    content[(chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size - 1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"t\.parquet is no readable Parquet file"):
+        load_traces(path)
+
+
 @pytest.mark.parametrize("name", [f.name for f in fields(Trace)])
 def test_missing_column(tmp_path, name):
     save_traces(tmp_path / "t.parquet", [FULL])
