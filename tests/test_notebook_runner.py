@@ -1,10 +1,12 @@
 """The runner, on small notebooks made here."""
 
+import io
 import json
 import re
 
 import nbformat
 import pytest
+from tqdm import tqdm
 
 from tools import notebook_files
 from tools.notebook_template import ROOT, head
@@ -111,12 +113,10 @@ def test_kernels_that_die_hang_or_raise_are_failures(tmp_path, code, timeout, me
 
 
 def test_normalising_drops_what_belongs_to_one_machine():
-    bar = {notebook_files.WIDGET: {"model_id": "2"}, "text/plain": "  0%|   | 0/20 [00:00<?, ?it/s]"}
     widget = {notebook_files.WIDGET: {"model_id": "1"}, "text/plain": "IntSlider()"}
     outputs = [
         nbformat.v4.new_output("stream", text=f" 10%\r 50%\r100%\n{ROOT}/data/x and {ROOT}-other\n"),
         nbformat.v4.new_output("stream", name="stderr", text="/tmp/ipykernel_1234/567.py:3: UserWarning"),
-        nbformat.v4.new_output("display_data", data=bar),
         nbformat.v4.new_output("display_data", data=widget),
     ]
     cell = nbformat.v4.new_code_cell("1", outputs=outputs, metadata={"execution": {}, "tags": ["a"]})
@@ -126,7 +126,41 @@ def test_normalising_drops_what_belongs_to_one_machine():
     assert cell.outputs[0].text == f"100%\n./data/x and {ROOT}-other\n"
     assert cell.outputs[1].text == "<cell>:3: UserWarning"
     assert cell.outputs[2].data == {"text/plain": notebook_files.WIDGET_NOTE}
-    assert len(cell.outputs) == 3
     assert cell.metadata == {"tags": ["a"]}
     assert set(notebook.metadata) == {"accelerator", "kernelspec", "language_info"}
     nbformat.validate(notebook)
+
+
+def bars(**options):
+    """What tqdm writes, and the line that its widget shows at first."""
+    with tqdm(file=io.StringIO(), mininterval=0, **options) as bar:
+        first = str(bar)
+        bar.update(2)
+    return bar.fp.getvalue(), first
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"total": 20},
+        {"total": 2, "desc": "generate", "unit": "prompt"},
+        {"unit": "prompt"},
+        {"total": 4, "postfix": "speed 3 tokens/s"},
+        {"total": 4, "initial": 1, "leave": False},
+    ],
+    ids=str,
+)
+def test_normalising_drops_progress_bars(options):
+    written, first = bars(**options)
+    outputs = [
+        nbformat.v4.new_output("stream", name="stderr", text=written),
+        nbformat.v4.new_output("stream", text=f"before\n{written}after\n"),
+        nbformat.v4.new_output("display_data", data={notebook_files.WIDGET: {}, "text/plain": first}),
+        nbformat.v4.new_output("stream", text="J 2/20 [0.1, 0.3] at 5 tokens/s\n"),
+    ]
+    cell = nbformat.v4.new_code_cell("1", outputs=outputs)
+    notebook_files.normalise(nbformat.v4.new_notebook(cells=[cell]))
+    assert [output.text.split() for output in cell.outputs] == [
+        ["before", "after"],
+        ["J", "2/20", "[0.1,", "0.3]", "at", "5", "tokens/s"],
+    ]

@@ -54,8 +54,8 @@ def replace(i, old, new):
     return lambda nb: nb.cells[i].update(source=nb.cells[i].source.replace(old, new))
 
 
-def add_output(text):
-    output = nbformat.v4.new_output("stream", text=text)
+def add_output(text, name="stdout"):
+    output = nbformat.v4.new_output("stream", name=name, text=text)
     return lambda nb: nb.cells[3].outputs.append(output)
 
 
@@ -80,6 +80,8 @@ def add_error(nb):
         (lambda nb: nb.cells[3].update(execution_count=None), "execution counts"),
         (add_error, "error: ValueError"),
         (add_output("read /home/ann/x"), "local path"),
+        (add_output("INFO: 2 threads", "stderr"), "stderr: INFO: 2 threads"),
+        (add_output("<cell>:3: UserWarning: empty\n  mean(x)"), "warning: UserWarning: empty"),
         (set_source(3, "from mrt_lib import stats\nx = ("), "does not parse"),
         (set_source(3, "import mrt_lib\n!pip install trl"), "installs"),
         (set_source(3, "import mrt_lib\n!python -m http.server &"), "background"),

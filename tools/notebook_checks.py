@@ -16,6 +16,7 @@ from tools.notebook_template import MEASURED, ROOT, SETUP, VERSIONS, badges, lin
 LOCAL_PATH = re.compile(r"(?<![\w.])(/home/\w|/root/|/Users/\w|[A-Z]:\\Users)")
 INSTALL = re.compile(r"^\s*[!%]+\s*(python -m )?pip3? install", re.MULTILINE)
 BACKGROUND = re.compile(r"^\s*!.*[^&]&\s*$", re.MULTILINE)
+WARNING = re.compile(r"\b\w*Warning: .*")
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 
 
@@ -100,10 +101,15 @@ def _outputs(notebook: NotebookNode) -> Iterator[str]:
     if counts != list(range(1, len(counts) + 1)):
         yield f"execution counts are {counts}; run `make notebooks`"
     for i, cell in enumerate(notebook.cells, start=1):
-        for output in cell.get("outputs", []):
+        outputs = cell.get("outputs", [])
+        for output in outputs:
             if output.output_type == "error":
                 yield f"cell {i} holds an error: {output.ename}"
-        if found := LOCAL_PATH.search("\n".join(_texts(cell))):
+            if output.get("name") == "stderr":
+                yield f"cell {i} wrote to stderr: {output.text.strip()}"
+            elif found := WARNING.search(_text(output)):
+                yield f"cell {i} shows a warning: {found[0]}"
+        if found := LOCAL_PATH.search("\n".join([cell.source, *map(_text, outputs)])):
             yield f"cell {i} names a local path: {found[0]}"
 
 
@@ -115,11 +121,9 @@ def _links(path: Path, notebook: NotebookNode) -> Iterator[str]:
                     yield f"cell {i} links to {target}, which does not exist"
 
 
-def _texts(cell: NotebookNode) -> Iterator[str]:
-    yield cell.source
-    for output in cell.get("outputs", []):
-        yield str(output.get("text", ""))
-        yield from (str(v) for k, v in output.get("data", {}).items() if not k.startswith("image/"))
+def _text(output: NotebookNode) -> str:
+    data = (str(v) for k, v in output.get("data", {}).items() if not k.startswith("image/"))
+    return "\n".join([output.get("text", ""), *data])
 
 
 def _code_cells(notebook: NotebookNode) -> list[NotebookNode]:

@@ -18,6 +18,8 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 KEPT_METADATA = ("accelerator", "colab", "title")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "(Controls appear here when the notebook runs.)"
+# A line like "generate:  10%|#         | 2/20 [00:01<00:09, 1.94prompt/s]", or "2it [00:01, 1.94it/s]".
+BAR = re.compile(r"^.*\d\S* \[[\d:]+(<[\d:?]+)?, [^\]\n]*(/s|s/)[^\]\n]*\][^\S\n]*\n?", re.MULTILINE)
 
 
 def find(folder: Path = NOTEBOOKS, only: Sequence[str] = ()) -> list[Path]:
@@ -60,7 +62,7 @@ def normalise(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not _is_progress_bar(output)]
+            cell.outputs = [output for output in cell.outputs if not _is_only_bars(output)]
             for output in cell.outputs:
                 _normalise_output(output)
 
@@ -86,25 +88,30 @@ def summary(notebook: NotebookNode) -> str:
     return ""
 
 
-def _is_progress_bar(output: NotebookNode) -> bool:
-    """A widget of tqdm, which shows nothing once the kernel is gone."""
+def _is_only_bars(output: NotebookNode) -> bool:
+    """Nothing but tqdm's bars, as a widget, which shows nothing once the kernel is gone, or as text."""
     data = output.get("data", {})
-    return WIDGET in data and "it/s]" in data.get("text/plain", "")
+    text = data.get("text/plain", "") if WIDGET in data else output.get("text", "")
+    return bool(BAR.search(text)) and not _without_bars(text).strip()
 
 
 def _normalise_output(output: NotebookNode) -> None:
     if WIDGET in output.get("data", {}):
         output.data = nbformat.from_dict({"text/plain": WIDGET_NOTE})
     if "text" in output:
-        output.text = _neutral(output.text)
+        output.text = _neutral(_without_bars(output.text))
     for kind, value in output.get("data", {}).items():
         if kind.startswith("text/") and isinstance(value, str):
             output.data[kind] = _neutral(value)
 
 
+def _without_bars(text: str) -> str:
+    """The text without tqdm's bars and without what a terminal would have overwritten."""
+    return BAR.sub("", re.sub(r"[^\n]*\r(?=[^\n])", "", text))
+
+
 def _neutral(text: str) -> str:
-    """The text without this machine's paths and without overwritten progress lines."""
-    text = re.sub(r"[^\n]*\r(?=[^\n])", "", text)
+    """The text without this machine's paths."""
     text = re.sub(r"/\S*/ipykernel_\d+/\d+\.py", "<cell>", text)
     homes = {str(ROOT): ".", sys.prefix: "<venv>", str(Path.home()): "~"}
     for path in sorted(homes, key=len, reverse=True):
