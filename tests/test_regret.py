@@ -1,3 +1,5 @@
+"""Regret over episodes, and over tokens: the area above a curve."""
+
 import math
 
 import numpy as np
@@ -5,15 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib.regret import (
-    area,
-    cumulative_regret,
-    normalised_regret,
-    token_efficiency,
-    tokens_to_accuracy,
-    value_at,
-    vote_regret,
-)
+from mrt_lib.regret import area, cumulative_regret, normalised_regret, value_at
 
 probabilities = st.floats(0, 1)
 budgets = st.integers(1, 60)
@@ -201,145 +195,3 @@ def test_bad_points_to_read(at):
 def test_bad_comparators(comparator, message):
     with pytest.raises(ValueError, match=message):
         cumulative_regret([0.5], 3, comparator)
-
-
-# Regret against the model's own best
-
-
-def test_vote_regret_by_hand():
-    majorities = [[0.2, 0.4, 0.6, 0.8], [0.2, 0.2, 0.2, 0.2]]
-    # abscissae 1 2 4 6: vote .2 .4 .6 .7 is the optimum, think stays at .2
-    optimum = 0.3 + 1.0 + 1.3
-    assert vote_regret(majorities, 1) == pytest.approx((optimum - 1.0) / optimum)
-
-
-def released_areas(trace, budget):
-    """`get_all_areas` of `analysis/code/regret_additional.ipynb`, for one trace."""
-    total = red = 0
-    for i in range(min(len(trace) - 1, budget)):
-        maj, x = list(trace[i]), [1, 2, 4, 6]
-        green = [maj[0], maj[1], maj[2], (maj[2] + maj[3]) / 2]
-        blue = [maj[0] + (at - 1) / (6 - 1) * (trace[i + 1][0] - maj[0]) for at in x]
-        best = [max(pair) for pair in zip(green, blue, strict=True)]
-        red += np.trapezoid(best, x) - np.trapezoid(blue, x)
-        total += np.trapezoid(best, x)
-    return red / total if total else math.nan
-
-
-@given(st.lists(st.tuples(*[probabilities] * 4), min_size=1, max_size=9), st.integers(1, 12))
-def test_vote_regret_is_that_of_the_released_code(majorities, boundaries):
-    ours, theirs = vote_regret(majorities, boundaries), released_areas(np.array(majorities), boundaries)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("gap", range(1, 8))
-def test_vote_regret_is_zero_where_thinking_is_best_and_undefined_where_nothing_can_be_won(gap):
-    thinking = [[0.0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5], [1, 1, 1, 1]]
-    assert vote_regret(thinking, 2, gap) == 0
-    assert math.isnan(vote_regret(np.zeros((3, 4)), 2, gap))
-    assert math.isnan(vote_regret([[0.5, 0.5, 0.5, 0.5]], 2, gap))  # one boundary has no gap
-    assert vote_regret([[0, 1, 1, 1], [0, 0, 0, 0]], 1, gap) == 1
-
-
-@pytest.mark.parametrize(
-    ("majorities", "boundaries", "gap", "message"),
-    [
-        ([0.1, 0.2, 0.3, 0.4], 1, 5, "2 dimension"),
-        ([[0.1, 0.2, 0.3]], 1, 5, "columns"),
-        ([[0.1, 0.2, 0.3, 1.4]], 1, 5, "probabilities"),
-        ([[0.1] * 4], 0, 5, "boundaries must be an integer"),
-        ([[0.1] * 4], 1, 0, "gap must be an integer"),
-        ([[0.1] * 4], 1, 8, "gap must be at most 7"),
-    ],
-)
-def test_bad_votes(majorities, boundaries, gap, message):
-    with pytest.raises(ValueError, match=message):
-        vote_regret(majorities, boundaries, gap)
-
-
-# Tokens needed for an accuracy
-
-
-def test_tokens_to_accuracy_by_hand():
-    curve = ([10, 20, 40], [0.2, 0.6, 0.4])
-    assert tokens_to_accuracy(*curve, 0.4) == pytest.approx(15)
-    assert tokens_to_accuracy(*curve, 0.6) == pytest.approx(20)
-    assert tokens_to_accuracy(*curve, 0.1) == 10
-    assert tokens_to_accuracy(*curve, 0.7) == math.inf
-
-
-@given(st.lists(probabilities, min_size=1, max_size=8), st.floats(0.01, 1))
-def test_the_curve_is_at_the_target_where_it_first_reaches_it(accuracy, target):
-    x = 10.0 * np.arange(1, len(accuracy) + 1)
-    needed = tokens_to_accuracy(x, accuracy, target)
-    if needed == math.inf:
-        assert max(accuracy) < target
-    else:
-        assert all(a < target for a, at in zip(accuracy, x, strict=True) if at < needed - 1e-6)
-        assert accuracy[0] >= target or math.isclose(np.interp(needed, x, accuracy), target, abs_tol=1e-6)
-
-
-def test_token_efficiency_of_a_curve_stretched_threefold():
-    budgets = np.arange(1, 31)
-    slopes = np.random.default_rng(0).uniform(0.5, 1.5, size=(20, 1)) / 30
-    fast, slow = np.minimum(slopes * budgets, 1), np.minimum(slopes * budgets / 3, 1)
-    found = token_efficiency(budgets, fast, slow, target=0.2, seed=0)
-    assert (found.value, found.low, found.high) == pytest.approx((3, 3, 3))
-    assert found.n == 20
-    assert found == token_efficiency(budgets, fast, slow, target=0.2, seed=0)
-    assert token_efficiency(budgets, slow, fast, target=0.2, seed=0).value == pytest.approx(1 / 3)
-
-
-def test_token_efficiency_has_open_ends_where_a_target_is_not_reached():
-    reaches, never = np.full((5, 3), 0.5), np.zeros((5, 3))
-    only_a = token_efficiency([1, 2, 3], reaches, never, target=0.4, seed=0)
-    assert (only_a.value, only_a.low, only_a.high) == (math.inf, math.inf, math.inf)
-    only_b = token_efficiency([1, 2, 3], never, reaches, target=0.4, seed=0)
-    assert (only_b.value, only_b.low, only_b.high) == (0, 0, 0)
-    neither = token_efficiency([1, 2, 3], never, never, target=0.4, seed=0)
-    assert math.isnan(neither.value)
-    assert (neither.low, neither.high) == (0, math.inf)
-
-
-def test_token_efficiency_at_the_edge_of_reach_is_open_above():
-    rng = np.random.default_rng(0)
-    a = np.sort(rng.random((30, 6)), axis=1)
-    b = a - 0.1 * a
-    found = token_efficiency(np.arange(1, 7), a, b, target=b.mean(axis=0)[-1], seed=0)
-    assert found.high == math.inf
-    assert 0 < found.low <= found.value < math.inf
-
-
-@pytest.mark.parametrize(
-    ("budgets", "accuracy", "target", "message"),
-    [
-        ([2, 1], [0.1, 0.2], 0.5, "rise strictly"),
-        ([1, 1], [0.1, 0.2], 0.5, "rise strictly"),
-        ([0, 1], [0.1, 0.2], 0.5, "above 0"),
-        ([1, math.inf], [0.1, 0.2], 0.5, "finite"),
-        ([1, 2, 3], [0.1, 0.2], 0.5, "one accuracy per budget"),
-        ([1, 2], [0.1, 1.2], 0.5, "accuracy"),
-        ([], [], 0.5, "accuracy"),
-        ([1, 2], [0.1, 0.2], 0, "target"),
-        ([1, 2], [0.1, 0.2], 60, "target"),
-        ([1, 2], [0.1, 0.2], math.nan, "target"),
-    ],
-)
-def test_bad_accuracy_curves(budgets, accuracy, target, message):
-    with pytest.raises(ValueError, match=message):
-        tokens_to_accuracy(budgets, accuracy, target)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "message"),
-    [
-        (np.ones(3), np.ones(3), "accuracy_a"),
-        (np.ones((4, 3)), np.full((4, 3), 2), "accuracy_b"),
-        (np.ones((4, 3)), np.ones((5, 3)), "share the axes"),
-        (np.ones((1, 3)), np.ones((1, 3)), "at least 2"),
-        (np.ones((4, 3)), np.ones((4, 2)), "one accuracy per budget"),
-    ],
-)
-def test_bad_problem_accuracies(a, b, message):
-    with pytest.raises(ValueError, match=message):
-        token_efficiency([1, 2, 3], a, b, target=0.5, seed=0)
