@@ -1,28 +1,16 @@
-"""Tasks: the verifier, the splits, the proven optimum, the explorers and the problem files."""
+"""Tasks: the verifier, the splits and the proven optimum."""
 
-import json
 import re
 from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mrt_lib.tasks import SHIPPED, Problem, RootSearch, get_task, read_problems, select, write_problems
-from mrt_lib.tasks.explorers import (
-    bisect,
-    explore,
-    forced_values,
-    mixture,
-    random_guess,
-    stay_inside,
-    thought_text,
-)
-from mrt_lib.tasks.root_search import SPLITS, write_splits
+from mrt_lib.tasks import SHIPPED, Problem, RootSearch, get_task, select
+from mrt_lib.tasks.explorers import bisect, explore, forced_values
+from mrt_lib.tasks.root_search import SPLITS
 
 shipped = pytest.mark.parametrize("task", SHIPPED, ids=lambda task: task.name)
-EXPLORERS = [random_guess, stay_inside, bisect, mixture(0.5)]
 
 
 def every_problem(task):
@@ -194,99 +182,3 @@ def test_bisection_is_optimal_after_every_trial(candidates, episodes, b):
         values = forced_values(explore(task, task.problem(x, b), bisect, episodes, rng), candidates)
         total += np.pad(values, (0, episodes + 1 - len(values)), mode="edge")
     assert total / candidates == pytest.approx(task.optimal_values(episodes))
-
-
-# --- explorers ---
-
-
-@given(
-    st.sampled_from(SHIPPED),
-    st.sampled_from(EXPLORERS),
-    st.integers(1, 31),
-    st.integers(0, 31),
-    st.integers(0, 99),
-)
-def test_trials_tell_the_truth_and_never_lose_the_root(task, explorer, root, b, seed):
-    trials = explore(task, task.problem(root, b), explorer, 6, np.random.default_rng(seed))
-    low, high = 1, task.candidates
-    for trial in trials:
-        assert trial.value == task.evaluate(trial.guess, b)
-        assert trial.verdict == {-1: "low", 0: "hit", 1: "high"}[int(np.sign(trial.guess - root))]
-        assert low <= trial.interval[0] <= root <= trial.interval[1] <= high
-        assert (trial.guess == root) or not trial.interval[0] <= trial.guess <= trial.interval[1]
-        low, high = trial.interval
-    assert "hit" not in [trial.verdict for trial in trials[:-1]]
-    assert len(trials) == 6 or trials[-1].verdict == "hit"
-
-
-@pytest.mark.parametrize("explorer", [stay_inside, bisect, mixture(1.0)])
-def test_careful_explorers_guess_inside_the_interval_that_is_left(explorer):
-    rng = np.random.default_rng(0)
-    guesses = [explorer(rng, (14, 23), 31) for _ in range(200)]
-    assert all(14 <= guess <= 23 for guess in guesses)
-
-
-@pytest.mark.parametrize("explorer", [random_guess, mixture(0.0)])
-def test_careless_explorers_guess_anywhere_in_the_range(explorer):
-    rng = np.random.default_rng(0)
-    assert {explorer(rng, (14, 23), 31) for _ in range(1000)} == set(range(1, 32))
-
-
-def test_bisection_written_out_by_hand():
-    # The root is 19 and b is 6: 16 * 22 = 352, 24 * 30 = 720, 20 * 26 = 520, 18 * 24 = 432, 19 * 25 = 475.
-    task = RootSearch(31)
-    trials = explore(task, task.problem(19, 6), bisect, 9, np.random.default_rng(0))
-    assert thought_text(task, trials) == (
-        "try 16 : 0 3 5 2 low in 17 31 "
-        "try 24 : 0 7 2 0 high in 17 23 "
-        "try 20 : 0 5 2 0 high in 17 19 "
-        "try 18 : 0 4 3 2 low in 19 19 "
-        "try 19 : 0 4 7 5 hit in 19 19"
-    )
-    assert forced_values(trials, 31) == pytest.approx([1 / 31, 1 / 15, 1 / 7, 1 / 3, 1, 1])
-
-
-# --- problem files ---
-
-
-def test_problems_come_back_as_they_were_written(tmp_path):
-    write_splits(RootSearch(31), tmp_path)
-    for split, problems in RootSearch(31).problems.items():
-        assert read_problems(tmp_path / "root_search_31" / f"{split}.jsonl") == problems
-    assert sorted(path.name for path in tmp_path.rglob("*.*")) == sorted(f"{split}.jsonl" for split in SPLITS)
-
-
-def test_text_beyond_ascii_and_line_breaks_inside_a_question_come_back(tmp_path):
-    problem = Problem("π\u2028", "any", "Was ist\n\n√2 · √8?", "4")
-    write_problems(tmp_path / "one.jsonl", [problem])
-    assert read_problems(tmp_path / "one.jsonl") == [problem]
-
-
-def test_missing_problem_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no problem file at .*none\.jsonl"):
-        read_problems(tmp_path / "none.jsonl")
-
-
-GOOD = {"id": "1", "task": "t", "question": "q", "answer": "a", "facts": {}}
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("not json", "not JSON"),
-        ('{"id": "1"', "not JSON"),
-        ("[1, 2]", "expected one JSON object per line, got list"),
-        (json.dumps({k: v for k, v in GOOD.items() if k != "answer"}), "field 'answer' is missing"),
-        (json.dumps(GOOD | {"answer": 19}), "field 'answer' must be a non-empty string, got 19"),
-        (json.dumps(GOOD | {"question": ""}), "field 'question' must be a non-empty string, got ''"),
-        (json.dumps(GOOD | {"facts": [1]}), r"field 'facts' must map names to numbers or strings, got \[1\]"),
-        (json.dumps(GOOD | {"facts": {"b": [1]}}), "field 'facts' must map names to numbers or strings"),
-        (json.dumps(GOOD), "field 'id' repeats"),
-        (json.dumps(GOOD | {"level": 5}), "unknown field 'level'; the fields are .*'question'"),
-    ],
-)
-def test_bad_lines_are_named_with_file_line_and_field(tmp_path, line, message):
-    path = tmp_path / "bad.jsonl"
-    path.write_text(f"{json.dumps(GOOD)}\n\n{line}\n")
-    with pytest.raises(ValueError, match=rf"bad\.jsonl:3: {message}"):
-        read_problems(path)
