@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +13,8 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from mrt_lib.batching import by_length
+from mrt_lib.checkpoints import load_checkpoint, save_checkpoint
+from mrt_lib.schedule import warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,15 @@ def finetune(
     """
     checkpoint = Path(folder) / "checkpoint.pt"
     optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, (0.9, 0.95), weight_decay=0.01)
-    log = _resume(checkpoint, model, optimizer)
+    log: list[dict[str, float]] = []
+    if state := load_checkpoint(checkpoint, model.device):
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        log = state["log"]
     model.train()
     for step in range(len(log), config.steps):
-        started, rate = time.perf_counter(), learning_rate(step, config)
+        started = time.perf_counter()
+        rate = warmup_cosine(step, config.steps, config.warmup, config.learning_rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss, tokens = _accumulate(model, examples(step), config.micro_batch_tokens)
@@ -84,17 +89,10 @@ def finetune(
         log.append(row)
         report(row)
         if (step + 1) % config.checkpoint_every == 0:
-            _save(checkpoint, model, optimizer, log)
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "log": log}
+            save_checkpoint(checkpoint, state)
     model.eval()
     return log
-
-
-def learning_rate(step: int, config: FinetuneConfig) -> float:
-    """Linear warm-up, then a cosine from the peak to a hundredth of it."""
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.learning_rate * (0.505 + 0.495 * math.cos(math.pi * done))
 
 
 def _accumulate(model: PreTrainedModel, examples: Sequence[Example], max_tokens: int) -> tuple[float, int]:
@@ -133,19 +131,3 @@ def autocast(device: torch.device) -> AbstractContextManager:
     """bf16 autocast on GPUs that compute it natively; fp32 elsewhere (faster on CPUs without AMX)."""
     native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     return torch.autocast(device.type, torch.bfloat16) if native else nullcontext()
-
-
-def _save(path: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer, log: list) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "log": log}, temporary)
-    os.replace(temporary, path)
-
-
-def _resume(path: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> list:
-    if not path.exists():
-        return []
-    state = torch.load(path, weights_only=True, map_location=model.device)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state["log"]

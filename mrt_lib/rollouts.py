@@ -42,6 +42,38 @@ def think(
     return traces
 
 
+def extend(
+    engine: Engine,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    traces: Sequence[Trace],
+    sampling: Sampling,
+    progress: bool = False,
+) -> list[Trace]:
+    """Unfinished thoughts thought on, each to at most `sampling.max_new_tokens` tokens in all."""
+    close = token_id(tokenizer, template.think_end)
+    prompts = [t.prompt_ids + t.thought_ids for t in traces]
+    generations = engine.generate(prompts, replace(sampling, stop=((close,),)), progress)
+    longer = []
+    for trace, generation in zip(traces, generations, strict=True):
+        room = sampling.max_new_tokens - len(trace.thought_ids)
+        finished = generation.finish == "stop" and len(generation.token_ids) <= room
+        new = generation.token_ids[:room]
+        thought = trace.thought_ids + new[: len(new) - finished]
+        log_probs = trace.thought_log_probs + generation.log_probs[:room]
+        boundaries = cut_thought(tokenizer, template, thought)
+        longer.append(
+            replace(
+                trace,
+                thought_ids=thought,
+                boundaries=boundaries,
+                finished=finished,
+                thought_log_probs=log_probs,
+            )
+        )
+    return longer
+
+
 def answer(
     engine: Engine,
     tokenizer: PreTrainedTokenizerBase,

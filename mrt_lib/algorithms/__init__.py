@@ -1,0 +1,24 @@
+"""Training methods: an arm collects rollouts and credits their tokens."""
+
+from mrt_lib.algorithms.base import Arm, Policy, Rollout
+from mrt_lib.algorithms.controls import PrefixOutcome, ShuffledProgress
+from mrt_lib.algorithms.grpo import GRPO
+from mrt_lib.algorithms.grpo_exact import GRPOExact
+from mrt_lib.algorithms.length_penalty import LengthPenalty
+from mrt_lib.algorithms.mrt_exact import MRTExact
+from mrt_lib.algorithms.mrt_offline import MRTOffline
+from mrt_lib.algorithms.mrt_online import MRTOnline
+
+__all__ = [
+    "GRPO",
+    "Arm",
+    "GRPOExact",
+    "LengthPenalty",
+    "MRTExact",
+    "MRTOffline",
+    "MRTOnline",
+    "Policy",
+    "PrefixOutcome",
+    "Rollout",
+    "ShuffledProgress",
+]

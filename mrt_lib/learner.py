@@ -1,0 +1,116 @@
+"""The weights in training: LoRA adapters or all of them, and plain copies that sample.
+
+Sampling through adapters is slow, and merging them in place drifts in low precision. So the sampler
+is a model of its own, without adapters, into which W + B A is written after every update.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adapters (arXiv 2106.09685).
+
+    Attributes:
+        rank: of each update; more learns more and costs more memory.
+        alpha: the update is scaled by alpha / rank.
+        targets: names of the linear layers that get one, or "all-linear" for all but the output layer.
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+class Learner:
+    """A model in training with the copies that its arms sample from.
+
+    Attributes:
+        model: what is trained; a peft model if there are adapters.
+        sampler: plain model with the newest weights; `model` itself without adapters.
+        stale: plain model with the weights of the last snapshot.
+    """
+
+    def __init__(self, base: PreTrainedModel, lora: LoraSettings | None, seed: int) -> None:
+        """Takes `base` over; `lora=None` trains every weight. `seed` makes the adapters' first values."""
+        self.lora = lora
+        self.stale = copy.deepcopy(base).requires_grad_(False)
+        if lora is None:
+            self.model: Any = base.requires_grad_(True)
+            self.sampler = base
+        else:
+            self.sampler = copy.deepcopy(base).requires_grad_(False)
+            self.model = _with_adapters(base, lora, seed)
+
+    def publish(self) -> None:
+        """Give the sampler the newest weights."""
+        if self.lora is not None:
+            _write(merged_weights(self.model), self.sampler)
+
+    def snapshot(self) -> None:
+        """Give the stale copy the sampler's weights."""
+        _write(self.sampler.named_parameters(), self.stale)
+
+    def reference(self) -> AbstractContextManager[None]:
+        """Within it, `model` is the reference policy: adapters off.
+
+        Raises:
+            ValueError: every weight is trained, so the reference is gone.
+        """
+        if self.lora is None:
+            raise ValueError("the KL term needs LoRA, whose absence is the reference; set kl=0 or lora")
+        return self.model.disable_adapter()
+
+    def trained(self) -> dict[str, torch.nn.Parameter]:
+        """Trained parameters by name."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def state(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Everything that a checkpoint needs to go on."""
+        trained = {name: p.detach() for name, p in self.trained().items()}
+        return {"trained": trained, "stale": dict(self.stale.named_parameters())}
+
+    def load(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Put back what `state` gave."""
+        _write(state["trained"].items(), self.model)
+        _write(state["stale"].items(), self.stale)
+        self.publish()
+
+
+def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name in the plain model and W + (alpha / rank) B A of every layer with an adapter, out of place."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in model.base_model.model.named_modules():
+        if isinstance(module, LoraLayer):
+            weight: Any = module.get_base_layer().weight
+            yield (
+                f"{name}.weight",
+                weight.detach() + module.get_delta_weight("default").detach().to(weight.dtype),
+            )
+
+
+def _with_adapters(base: PreTrainedModel, lora: LoraSettings, seed: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(base, config)
+
+
+@torch.no_grad()
+def _write(weights: Any, model: torch.nn.Module) -> None:
+    own = dict(model.named_parameters())
+    for name, weight in weights:
+        own[name].copy_(weight)

@@ -1,0 +1,102 @@
+"""Clipped policy-gradient losses of groups of rollouts: GRPO, Dr. GRPO and DAPO.
+
+A batch has one row per rollout and one column per token. Every loss is a weighted sum over tokens,
+
+    loss = sum_it w_it * (-min(rho_it A_it, clip(rho_it, 1 - low, 1 + high) A_it) + beta KL_it),
+
+with rho_it = pi(token) / pi_old(token). The losses differ in the weights w alone, which are one number
+per rollout and known before the first forward pass, so micro-batches add up to the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Normalisation = Literal["grpo", "dr_grpo", "dapo"]
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Which loss.
+
+    Attributes:
+        normalisation: "grpo" averages within each rollout and then over rollouts, "dr_grpo" divides
+            by rollouts times the token limit, "dapo" by the generated tokens of the batch.
+        clip_low, clip_high: how far the ratio may fall and rise before the gradient stops.
+        kl: beta, weight of the KL divergence from the reference policy; 0 leaves it out.
+    """
+
+    normalisation: Normalisation = "dapo"
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    kl: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.normalisation not in ("grpo", "dr_grpo", "dapo"):
+            raise ValueError(f"normalisation must be grpo, dr_grpo or dapo, got {self.normalisation!r}")
+        if not 0 <= self.clip_low < 1 or self.clip_high < 0 or self.kl < 0:
+            raise ValueError(f"need 0 <= clip_low < 1, clip_high >= 0 and kl >= 0, got {self}")
+
+
+def rollout_weights(lengths: torch.Tensor, normalisation: Normalisation, limit: int) -> torch.Tensor:
+    """Weight of every token of each rollout in the loss, shape (rollouts,).
+
+    Args:
+        lengths: (rollouts,) tokens that the policy generated.
+        normalisation: see `LossConfig`.
+        limit: most tokens a rollout may have (dr_grpo).
+    """
+    if normalisation == "grpo":
+        return 1 / (len(lengths) * lengths.clamp(min=1))
+    if normalisation == "dr_grpo":
+        return torch.full(lengths.shape, 1 / (len(lengths) * limit))
+    return torch.full(lengths.shape, 1 / max(1, int(lengths.sum())))
+
+
+def policy_loss(
+    log_probs: torch.Tensor,
+    old_log_probs: torch.Tensor,
+    advantages: torch.Tensor,
+    mask: torch.Tensor,
+    weights: torch.Tensor,
+    config: LossConfig,
+    reference: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss of some rows of a batch, and what to log of it.
+
+    Args:
+        log_probs: (rollouts, tokens) under the policy in training, in nats.
+        old_log_probs: the same under the policy that generated them.
+        advantages: (rollouts, tokens).
+        mask: (rollouts, tokens) whether the policy generated the token.
+        weights: (rollouts,) from `rollout_weights` of the whole batch.
+        config: clip range and KL weight.
+        reference: log-probabilities under the reference policy, if `config.kl` is not 0.
+
+    Returns:
+        The scalar loss; `clip_share` and `kl`, sums over the rows' tokens with the same weights.
+    """
+    per_token = weights[:, None] * mask
+    ratio = torch.where(mask, log_probs - old_log_probs, 0.0).exp()
+    clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
+    losses = -torch.minimum(ratio * advantages, clipped * advantages)
+    divergence = torch.zeros_like(losses)
+    if reference is not None:
+        divergence = kl_estimate(torch.where(mask, reference - log_probs, 0.0))
+        losses = losses + config.kl * divergence
+    out = ((ratio < 1 - config.clip_low) & (advantages < 0)) | (
+        (ratio > 1 + config.clip_high) & (advantages > 0)
+    )
+    logged = {"clip_share": out, "kl": divergence.detach()}
+    return (per_token * losses).sum(), {name: float((per_token * x).sum()) for name, x in logged.items()}
+
+
+def kl_estimate(log_ratio: torch.Tensor) -> torch.Tensor:
+    """Schulman's k3 estimate of KL(policy, reference), log_ratio = log reference - log policy.
+
+    Never negative, and unbiased for tokens drawn from the policy.
+    """
+    return log_ratio.exp() - log_ratio - 1

@@ -1,0 +1,281 @@
+"""The one loop of all arms: collect, credit, update, log, checkpoint.
+
+Every draw is a function of the run's seed and the step, so a checkpoint needs no generator states: a
+run that was killed at any moment goes on from its newest checkpoint and ends in the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from mrt_lib.algorithms.base import Arm, Policy, Rollout
+from mrt_lib.checkpoints import load_checkpoint, save_checkpoint, write_csv
+from mrt_lib.engines.base import Sampling
+from mrt_lib.engines.transformers_engine import TransformersEngine
+from mrt_lib.interrupts import deferred_interrupt
+from mrt_lib.learner import Learner, LoraSettings
+from mrt_lib.losses import LossConfig
+from mrt_lib.metrics import describe
+from mrt_lib.prover import ExactProver
+from mrt_lib.results import write_json
+from mrt_lib.schedule import warmup_cosine
+from mrt_lib.tasks.base import Problem, Task
+from mrt_lib.templates import Template
+from mrt_lib.token_rows import TokenRow, token_row
+from mrt_lib.traces import save_traces
+from mrt_lib.updates import update
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; the defaults are those of the experiments on two CPU cores.
+
+    Attributes:
+        steps: collections of rollouts.
+        prompts: problems per step.
+        group: rollouts per problem.
+        thinking_tokens: budget of a thought.
+        episodes: the same in episodes, for regret.
+        answer_tokens: most tokens of an answer, its end token included.
+        temperature: of thoughts and answers.
+        learning_rate: peak, reached after `warmup` steps, then a cosine down to a hundredth.
+        updates: optimiser steps per collection, each on its own share of the problems.
+        loss: which loss, clip range, KL weight.
+        max_grad_norm: longer gradients are cut to this length.
+        lora: adapters, or None to train every weight.
+        snapshot_every: steps between snapshots of the stale policy (MRT offline).
+        micro_batch_tokens: most tokens, padding included, in one forward pass of the update.
+            Reduce this first when memory runs out.
+        generation_batch_tokens: the same for sampling.
+        prover_batch_tokens: the same for exact values.
+        checkpoint_every: steps between checkpoints.
+        seed: of everything that is random.
+    """
+
+    steps: int = 160
+    prompts: int = 32
+    group: int = 8
+    thinking_tokens: int = 44
+    episodes: int = 4
+    answer_tokens: int = 2
+    temperature: float = 1.0
+    learning_rate: float = 1e-3
+    warmup: int = 5
+    updates: int = 1
+    loss: LossConfig = field(default_factory=LossConfig)
+    max_grad_norm: float = 1.0
+    lora: LoraSettings | None = field(default_factory=LoraSettings)
+    snapshot_every: int = 20
+    micro_batch_tokens: int = 4096
+    generation_batch_tokens: int = 65_536
+    prover_batch_tokens: int = 8192
+    checkpoint_every: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "prompts", "thinking_tokens", "episodes", "answer_tokens", "updates")
+        for name in (*positive, "snapshot_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.group < 2:
+            raise ValueError(f"a group of {self.group} has nothing to be compared with; use at least 2")
+        if self.updates > self.prompts:
+            raise ValueError(f"{self.updates} updates cannot share {self.prompts} problems; lower `updates`")
+        if self.loss.kl and self.lora is None:
+            raise ValueError("the KL term needs LoRA, whose absence is the reference; set kl=0 or lora")
+
+
+class Trainer:
+    """Trains one model with one arm, step by step; `train` adds checkpoints and the log file.
+
+    Attributes:
+        learner: the model in training and its sampling copy.
+        log: one row per step done.
+        rollouts: of the newest step.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        template: Template,
+        task: Task,
+        problems: Sequence[Problem],
+        arm: Arm,
+        config: TrainConfig,
+    ) -> None:
+        """Takes `model` over; ValueError if there are no problems."""
+        if not problems:
+            raise ValueError("no problems to train on")
+        self.tokenizer, self.template, self.problems = tokenizer, template, list(problems)
+        self.arm, self.config = arm, config
+        self.learner = Learner(model, config.lora, config.seed)
+        self.optimizer = torch.optim.AdamW(self.learner.trained().values(), weight_decay=0.0)
+        self.policy = self._policy(task)
+        self.log: list[Row] = []
+        self.rollouts: list[Rollout] = []
+
+    def step(self) -> Row:
+        """Collect, credit, update; the step's row of the log.
+
+        Raises:
+            ValueError: the arm gave no rollouts, or the budget ends inside the first episode.
+            FloatingPointError: the loss or its gradient is not finite.
+        """
+        number, started = len(self.log), time.perf_counter()
+        self.policy.tokens.clear()
+        self.policy.seconds.clear()
+        if number % self.config.snapshot_every == 0:
+            self.learner.snapshot()
+        self.rollouts = self.arm.collect(
+            self.policy, self._draw(number), self.config.group, self._seed(number)
+        )
+        _check_rollouts(self.rollouts, self.config)
+        advantages = self.arm.credit(self.rollouts)
+        updating = time.perf_counter()
+        rate = warmup_cosine(number, self.config.steps, self.config.warmup, self.config.learning_rate)
+        stats = self._update(advantages, rate)
+        ended = time.perf_counter()
+        row = {"step": number, "learning_rate": rate}
+        row |= describe(self.rollouts, advantages, self.config.episodes) | stats
+        row |= {f"{name}_tokens": self.policy.tokens[name] for name in ("policy", "prover")}
+        row |= {f"{name}_seconds": self.policy.seconds[name] for name in ("generate", "prove")}
+        row |= {"update_seconds": ended - updating, "seconds": ended - started}
+        self.log.append(row)
+        return row
+
+    def state(self) -> dict:
+        """What `load` needs to go on."""
+        return {"learner": self.learner.state(), "optimizer": self.optimizer.state_dict(), "log": self.log}
+
+    def load(self, state: dict) -> None:
+        """Go on from `state`."""
+        self.learner.load(state["learner"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.log = state["log"]
+
+    def _policy(self, task: Task) -> Policy:
+        config, sampler = self.config, self.learner.sampler
+        prover = ExactProver(
+            sampler, self.tokenizer, self.template, task, config.temperature, config.prover_batch_tokens
+        )
+        return Policy(
+            TransformersEngine(sampler, config.generation_batch_tokens),
+            TransformersEngine(self.learner.stale, config.generation_batch_tokens),
+            prover,
+            self.tokenizer,
+            self.template,
+            task,
+            Sampling(config.thinking_tokens, config.temperature),
+            Sampling(config.answer_tokens, config.temperature),
+        )
+
+    def _draw(self, step: int) -> list[Problem]:
+        """The step's problems: every problem once before any comes again, in a new order each round."""
+        places = range(step * self.config.prompts, (step + 1) * self.config.prompts)
+        n = len(self.problems)
+        orders = {place // n: np.empty(0, dtype=int) for place in places}
+        orders = {r: np.random.default_rng((self.config.seed, 1, r)).permutation(n) for r in orders}
+        return [self.problems[orders[place // n][place % n]] for place in places]
+
+    def _seed(self, step: int) -> int:
+        return int(np.random.SeedSequence((self.config.seed, 2, step)).generate_state(1)[0])
+
+    def _update(self, advantages: Sequence[np.ndarray], rate: float) -> Row:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        config = self.config
+        pairs = zip(self.rollouts, advantages, strict=True)
+        rows = [token_row(self.tokenizer, self.template, r, a) for r, a in pairs]
+        shares = np.array_split(np.arange(len(rows)), config.updates)
+        stats = [self._optimizer_step([rows[i] for i in share]) for share in shares]
+        return {name: float(np.mean([s[name] for s in stats])) for name in stats[0]}
+
+    def _optimizer_step(self, rows: list[TokenRow]) -> Row:
+        config = self.config
+        return update(
+            self.learner,
+            self.optimizer,
+            rows,
+            config.loss,
+            config.thinking_tokens + config.answer_tokens,
+            config.temperature,
+            config.max_grad_norm,
+            config.micro_batch_tokens,
+        )
+
+
+def train(
+    trainer: Trainer, folder: str | Path, report: Callable[[list[Row]], None] = lambda _: None
+) -> list[Row]:
+    """Run `trainer` to its last step, from the newest checkpoint in `folder` if there is one.
+
+    `folder` gets config.json, log.csv and checkpoint.pt. An interrupt saves before it is passed on.
+
+    Args:
+        report: called with the log after every step.
+
+    Raises:
+        ValueError: the folder holds a run with another configuration.
+        FloatingPointError: loss or gradient not finite; the step's traces are in failed_step.parquet.
+    """
+    folder, config = Path(folder), trainer.config
+    _claim(folder, trainer.arm, config)
+    if state := load_checkpoint(folder / "checkpoint.pt", trainer.learner.model.device):
+        trainer.load(state)
+    with deferred_interrupt() as raise_interrupt:
+        while len(trainer.log) < config.steps:
+            _step_or_keep_traces(trainer, folder)
+            report(trainer.log)
+            try:
+                raise_interrupt()
+            except KeyboardInterrupt:
+                _save(trainer, folder)
+                raise
+            if len(trainer.log) % config.checkpoint_every == 0 or len(trainer.log) == config.steps:
+                _save(trainer, folder)
+    return trainer.log
+
+
+def _step_or_keep_traces(trainer: Trainer, folder: Path) -> None:
+    try:
+        trainer.step()
+    except FloatingPointError:
+        save_traces(folder / "failed_step.parquet", [r.trace for r in trainer.rollouts])
+        raise
+
+
+def _save(trainer: Trainer, folder: Path) -> None:
+    save_checkpoint(folder / "checkpoint.pt", trainer.state())
+    write_csv(folder / "log.csv", trainer.log)
+
+
+def _claim(folder: Path, arm: Arm, config: TrainConfig) -> None:
+    """Write the run's configuration, or check that the folder holds this very run."""
+    own = json.loads(json.dumps({"arm": repr(arm), **asdict(config)}))
+    path = folder / "config.json"
+    if not path.exists():
+        write_json(path, own)
+    elif (found := json.loads(path.read_text())) != own:
+        different = sorted(key for key in own | found if own.get(key) != found.get(key))
+        raise ValueError(f"{folder} holds a run with another {', '.join(different)}; use a new folder")
+
+
+def _check_rollouts(rollouts: Sequence[Rollout], config: TrainConfig) -> None:
+    if not rollouts:
+        raise ValueError("the arm collected no rollouts; `collect` must return `group` for each problem")
+    if all(r.trace.n_episodes <= 1 and len(r.trace.thought_ids) == config.thinking_tokens for r in rollouts):
+        raise ValueError(
+            f"every thought was cut inside its first episode: thinking_tokens={config.thinking_tokens} "
+            "is less than one episode, raise it"
+        )

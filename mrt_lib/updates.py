@@ -1,0 +1,86 @@
+"""One optimiser step on rows of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from mrt_lib.batching import by_length
+from mrt_lib.finetuning import autocast
+from mrt_lib.learner import Learner
+from mrt_lib.losses import LossConfig, policy_loss, rollout_weights
+from mrt_lib.token_rows import RowBatch, TokenRow, collate
+
+
+def update(
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    rows: Sequence[TokenRow],
+    loss: LossConfig,
+    limit: int,
+    temperature: float,
+    max_grad_norm: float,
+    micro_batch_tokens: int,
+) -> dict[str, float]:
+    """Accumulate the gradient of all rows in micro-batches, clip it, step.
+
+    Rows without any advantage are skipped if there is no KL term: their gradient is 0.
+
+    Args:
+        limit: most tokens a rollout may have (dr_grpo).
+
+    Returns:
+        loss, clip_share, kl and grad_norm.
+
+    Raises:
+        FloatingPointError: loss or gradient is not finite; nothing was updated.
+    """
+    weights = rollout_weights(torch.tensor([row.generated.sum() for row in rows]), loss.normalisation, limit)
+    used = [i for i, row in enumerate(rows) if row.has_signal or loss.kl]
+    stats = dict.fromkeys(("loss", "clip_share", "kl"), 0.0)
+    optimizer.zero_grad(set_to_none=True)
+    for places in by_length([len(rows[i].ids) for i in used], micro_batch_tokens):
+        chosen = [used[place] for place in places]
+        batch = collate([rows[i] for i in chosen], learner.model.device)
+        value, logged = _loss(learner, batch, weights[chosen].to(learner.model.device), loss, temperature)
+        value.backward()
+        for name, number in {"loss": float(value.detach()), **logged}.items():
+            stats[name] += number
+    norm = float(torch.nn.utils.clip_grad_norm_(learner.trained().values(), max_grad_norm)) if used else 0.0
+    if not torch.isfinite(torch.tensor([stats["loss"], norm])).all():
+        raise FloatingPointError(f"loss {stats['loss']} with a gradient of length {norm}")
+    if used:
+        optimizer.step()
+    learner.publish()
+    return {**stats, "grad_norm": norm}
+
+
+def _loss(
+    learner: Learner, batch: RowBatch, weights: torch.Tensor, config: LossConfig, temperature: float
+) -> tuple[torch.Tensor, dict[str, float]]:
+    reference = None
+    if config.kl:
+        with torch.no_grad(), learner.reference():
+            reference = token_log_probs(learner.model, batch.ids, temperature)
+    return policy_loss(
+        token_log_probs(learner.model, batch.ids, temperature),
+        batch.log_probs,
+        batch.advantages,
+        batch.mask,
+        weights,
+        config,
+        reference,
+    )
+
+
+def token_log_probs(model: Any, ids: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Log-probability of ids[:, 1:] under the model at `temperature`, shape (rows, tokens - 1).
+
+    Padding stands on the right and attention is causal, so no mask is needed.
+    """
+    with autocast(ids.device):
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+    logits = logits.float() / temperature
+    return logits.gather(2, ids[:, 1:, None])[..., 0] - logits.logsumexp(-1)
