@@ -92,11 +92,9 @@ def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
     for name, module in model.base_model.model.named_modules():
         if isinstance(module, LoraLayer):
-            weight: Any = module.get_base_layer().weight
-            yield (
-                f"{name}.weight",
-                weight.detach() + module.get_delta_weight("default").detach().to(weight.dtype),
-            )
+            layer: Any = module
+            weight = layer.get_base_layer().weight.detach()
+            yield f"{name}.weight", weight + layer.get_delta_weight("default").detach().to(weight.dtype)
 
 
 def _with_adapters(base: PreTrainedModel, lora: LoraSettings, seed: int) -> Any:

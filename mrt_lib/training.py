@@ -76,9 +76,9 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     lora: LoraSettings | None = field(default_factory=LoraSettings)
     snapshot_every: int = 20
-    micro_batch_tokens: int = 4096
+    micro_batch_tokens: int = 1024
     generation_batch_tokens: int = 65_536
-    prover_batch_tokens: int = 8192
+    prover_batch_tokens: int = 2048
     checkpoint_every: int = 20
     seed: int = 0
 

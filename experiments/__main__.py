@@ -1,0 +1,57 @@
+"""`python -m experiments [--jobs N]`: run what is missing, most needed first; resumes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+from experiments.plan import Run, plan
+from experiments.run import SCRATCH
+
+
+def main(jobs: int) -> None:
+    """Keep `jobs` runs going, one thread each, until none is missing."""
+    working: dict[Run, subprocess.Popen] = {}
+    seconds: list[float] = []
+    started: dict[Run, float] = {}
+    failed: set[Run] = set()
+    while True:
+        for run in [r for r, process in working.items() if process.poll() is not None]:
+            code = working.pop(run).returncode
+            seconds.append(time.time() - started[run])
+            if code:
+                failed.add(run)
+            missing = [r for r in plan() if not r.done() and r not in failed]
+            hours = len(missing) * sum(seconds) / len(seconds) / jobs / 3600
+            state = f"failed, see {SCRATCH / run.name}.log" if code else "done"
+            print(
+                f"{time.strftime('%H:%M:%S')} {run.name}: {state} in {seconds[-1]:.0f} s; "
+                f"{len(missing)} known runs left, about {hours:.1f} h",
+                flush=True,
+            )
+        ready = [r for r in plan() if not r.done() and r not in working and r not in failed]
+        if not ready and not working:
+            break
+        for run in ready[: jobs - len(working)]:
+            started[run], working[run] = time.time(), start(run)
+        time.sleep(1)
+    if failed:
+        sys.exit(f"{len(failed)} runs failed: {', '.join(sorted(r.name for r in failed))}")
+
+
+def start(run: Run) -> subprocess.Popen:
+    """A process of its own for one run, its output in a log file."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "experiments.run", run.name]
+    with (SCRATCH / f"{run.name}.log").open("a") as output:
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+    main(parser.parse_args().jobs)

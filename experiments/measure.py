@@ -1,0 +1,107 @@
+"""What is measured on a trained model: values along the thought, tokens, regret, votes, other ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mrt_lib.algorithms.base import Policy
+from mrt_lib.engines.base import Sampling
+from mrt_lib.evaluation import Evaluation, evaluate
+from mrt_lib.prover import ExactProver
+from mrt_lib.tasks import Problem, RootSearch
+from mrt_lib.templates import decode, parse_answer
+
+EPISODE_TOKENS = 11
+ANSWER_TOKENS = 2.0
+EPISODES = 16
+ROLLOUTS = 8
+VOTES = 10
+# What the optimal policy spends on 1, 2, 4, 8 and 16 episodes: prompt 14, trials of 11, "time up </think>" 3.
+BUDGETS = tuple(14 + EPISODE_TOKENS * k + 3 + int(ANSWER_TOKENS) for k in (1, 2, 4, 8, 16))
+TOKEN_GRID = tuple(range(20, 221, 10))
+OTHER_RANGES = (RootSearch(63), RootSearch(127), RootSearch(31, "xx+b"))
+SEED = 77
+
+
+def validate(policy: Policy, problems: Sequence[Problem], rollouts: int = 2) -> np.ndarray:
+    """Mean value after 0 .. 8 episodes on validation problems, shape (9,)."""
+    found = _evaluate(policy, RootSearch(31), problems, rollouts, 8)
+    return found.by_episode(8).mean((0, 1))
+
+
+def test(policy: Policy) -> dict[str, np.ndarray]:
+    """Per-problem numbers on the test problems.
+
+    Returns:
+        value: (problems, 17) mean J after 0 .. 16 episodes.
+        at_tokens: (problems, budgets) mean J at `TOKEN_GRID`.
+        regret_oracle, regret_optimum: (problems, 5) normalised regret at `BUDGETS`.
+        thought_tokens, episodes, finished, negative: (problems,) lengths; share of traces that end
+            themselves; share of episodes that lower J by more than .01.
+        votes: (problems, 10) sampled answers at the training budget, 0 where none could be read.
+        vote_tokens: (problems, 10) tokens of each.
+        gold: (problems,).
+        other ranges: value_<task>, (problems, 17).
+    """
+    task = RootSearch(31)
+    problems = task.problems["test"]
+    found = _evaluate(policy, task, problems, ROLLOUTS, EPISODES)
+    optimum = task.optimal_values(EPISODES)
+    arrays = {
+        "value": found.by_episode(EPISODES).mean(1),
+        "at_tokens": found.by_tokens(TOKEN_GRID),
+        "regret_oracle": np.stack([found.regret(b) for b in BUDGETS], axis=1),
+        "regret_optimum": np.stack([found.regret(b, optimum) for b in BUDGETS], axis=1),
+        "gold": np.array([int(p.answer) for p in problems]),
+        **_shapes(found),
+        **_votes(policy, problems),
+    }
+    for other in OTHER_RANGES:
+        chosen = other.problems["test"][:: max(1, len(other.problems["test"]) // 200)]
+        valued = _evaluate(policy, other, chosen, 2, EPISODES)
+        arrays[f"value_{other.name}"] = valued.by_episode(EPISODES).mean(1)
+    return arrays
+
+
+def _evaluate(
+    policy: Policy, task: RootSearch, problems: Sequence[Problem], rollouts: int, episodes: int
+) -> Evaluation:
+    prover = ExactProver(policy.prover.model, policy.tokenizer, policy.template, task)
+    return evaluate(
+        policy.engine,
+        prover,
+        policy.tokenizer,
+        policy.template,
+        problems,
+        rollouts,
+        Sampling((EPISODE_TOKENS + 1) * episodes, 1.0, seed=SEED),
+        ANSWER_TOKENS,
+    )
+
+
+def _shapes(found: Evaluation) -> dict[str, np.ndarray]:
+    def per_problem(numbers: list[float]) -> np.ndarray:
+        return np.array(numbers).reshape(len(found.problems), found.rollouts).mean(1)
+
+    drops = [float(np.mean(np.diff(t.values) < -0.01)) if t.n_episodes else 0.0 for t in found.traces]
+    return {
+        "thought_tokens": per_problem([len(t.thought_ids) for t in found.traces]),
+        "episodes": per_problem([t.n_episodes for t in found.traces]),
+        "finished": per_problem([t.finished for t in found.traces]),
+        "negative": per_problem(drops),
+    }
+
+
+def _votes(policy: Policy, problems: Sequence[Problem]) -> dict[str, np.ndarray]:
+    repeated = [p for p in problems for _ in range(VOTES)]
+    traces = policy.answer(policy.think(repeated, SEED), SEED + 1)
+    texts = [parse_answer(policy.template, decode(policy.tokenizer, t.answer_ids)) for t in traces]
+    answers = [int(text) if text.isdecimal() else 0 for text in texts]
+    tokens = [len(t.prompt_ids) + len(t.thought_ids) + 3 + len(t.answer_ids) for t in traces]
+    shape = (len(problems), VOTES)
+    return {
+        "votes": np.array(answers, dtype=np.int16).reshape(shape),
+        "vote_tokens": np.array(tokens, dtype=np.int16).reshape(shape),
+    }

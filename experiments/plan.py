@@ -1,0 +1,154 @@
+"""Which runs there are, in which order, and which settings tuning has chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.records import RUNS, read_facts
+from mrt_lib.algorithms import (
+    GRPO,
+    Arm,
+    GRPOExact,
+    LengthPenalty,
+    MRTExact,
+    MRTOffline,
+    MRTOnline,
+    PrefixOutcome,
+    ShuffledProgress,
+)
+
+STEPS = 80
+RATES = (7e-4, 1.5e-3, 3e-3)
+TUNING_SEED = 1000
+BUDGET = 4
+HEADLINE = ("grpo", "grpo_exact", "mrt_regret_to_go", "mrt_log_progress")
+
+
+@dataclass(frozen=True)
+class ArmSpec:
+    """An arm and its tuning.
+
+    Attributes:
+        build: the arm for one value of its knob.
+        knobs: the values tried at every learning rate; one value needs no tuning of its own.
+        like: the arm whose tuned learning rate and knob are taken over instead.
+    """
+
+    build: Callable[[Any], Arm]
+    knobs: tuple[Any, ...] = ()
+    like: str = ""
+
+
+ARMS: dict[str, ArmSpec] = {
+    "grpo": ArmSpec(GRPO, (True, False)),
+    "grpo_exact": ArmSpec(GRPOExact, (True, False)),
+    "mrt_regret_to_go": ArmSpec(lambda alpha: MRTExact("regret_to_go", alpha, BUDGET), (2.0, 8.0)),
+    "mrt_log_progress": ArmSpec(lambda alpha: MRTExact("log_progress", alpha, BUDGET), (0.5, 2.0)),
+    "mrt_progress": ArmSpec(lambda alpha: MRTExact("progress", alpha, BUDGET), (2.0, 8.0)),
+    "mrt_offline": ArmSpec(MRTOffline, ("group", "termination")),
+    "mrt_online_4": ArmSpec(lambda alpha: MRTOnline(4, alpha), (1.0, 4.0)),
+    "length_penalty_0.1": ArmSpec(lambda scale: LengthPenalty(0.1, True, scale), like="grpo"),
+    "length_penalty_0.3": ArmSpec(lambda scale: LengthPenalty(0.3, True, scale), like="grpo"),
+    "length_penalty_1": ArmSpec(lambda scale: LengthPenalty(1.0, True, scale), like="grpo"),
+    "length_penalty_0.3_all": ArmSpec(lambda scale: LengthPenalty(0.3, False, scale), like="grpo"),
+    "mrt_online_1": ArmSpec(lambda alpha: MRTOnline(1, alpha), like="mrt_online_4"),
+    "mrt_online_16": ArmSpec(lambda alpha: MRTOnline(16, alpha), like="mrt_online_4"),
+    "mrt_online_4_regret_to_go": ArmSpec(
+        lambda alpha: MRTOnline(4, alpha, "regret_to_go", BUDGET), like="mrt_regret_to_go"
+    ),
+    "shuffled_progress": ArmSpec(
+        lambda alpha: ShuffledProgress("regret_to_go", alpha, BUDGET), like="mrt_regret_to_go"
+    ),
+    "prefix_outcome": ArmSpec(lambda _: PrefixOutcome(), like="mrt_offline"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        arm: key of `ARMS`, or "untrained".
+        knob: the arm's one tuned setting.
+        rate: peak learning rate.
+        seed: of the run.
+        base: name of the shipped reasoner.
+        steps: collections of rollouts.
+    """
+
+    arm: str
+    knob: Any
+    rate: float
+    seed: int
+    base: str = "base"
+    steps: int = STEPS
+
+    @property
+    def name(self) -> str:
+        """Folder of the run's records."""
+        return f"{self.arm}-{self.knob}-lr{self.rate:g}-seed{self.seed}-{self.base}-steps{self.steps}"
+
+    @property
+    def tuning(self) -> bool:
+        """Tuning runs see validation problems only."""
+        return self.seed >= TUNING_SEED
+
+    def make_arm(self) -> Arm:
+        """The arm with its knob set; an untrained run never uses its own."""
+        return ARMS[self.arm].build(self.knob) if self.steps else GRPO()
+
+    def done(self, runs: Path = RUNS) -> bool:
+        """Its records are complete."""
+        return read_facts(self.name, runs) is not None
+
+
+def tuning_runs(arm: str, runs: Path = RUNS) -> list[Run]:
+    """Four runs for every arm: three learning rates, then the knob's other value at the best of them."""
+    first, second = ARMS[arm].knobs
+    rates = [Run(arm, first, rate, TUNING_SEED) for rate in RATES]
+    best = _best(rates, runs)
+    return [*rates, replace(best, knob=second)] if best else rates
+
+
+def chosen(arm: str, runs: Path = RUNS) -> Run | None:
+    """The tuned setting, by J after 4 episodes at the last two validations; None before tuning ended."""
+    grid = tuning_runs(ARMS[arm].like or arm, runs)
+    best = _best(grid, runs) if len(grid) > len(RATES) else None
+    return replace(best, arm=arm) if best else None
+
+
+def _best(grid: list[Run], runs: Path) -> Run | None:
+    facts = [read_facts(run.name, runs) for run in grid]
+    scores = [f["validation_J4"] for f in facts if f]
+    return grid[scores.index(max(scores))] if len(scores) == len(grid) else None
+
+
+def seeds(arm: str, numbers: range, **changes: Any) -> list[Run]:
+    """Runs of the tuned arm; none before it is tuned."""
+    best = chosen(arm)
+    return [replace(best, seed=n, **changes) for n in numbers] if best else []
+
+
+def plan() -> list[Run]:
+    """Every run that can be started now or is done, most needed first."""
+    untrained = [Run("untrained", None, 0.0, 0, base, 0) for base in ("base", "weak", "strong")]
+    main = [arm for arm in ARMS if ARMS[arm].knobs]
+    order = [*untrained]
+    for arm in HEADLINE:
+        order += tuning_runs(arm)
+    for numbers in (range(3), range(3, 5)):
+        order += [run for n in numbers for arm in HEADLINE for run in seeds(arm, range(n, n + 1))]
+    for arm in main:
+        order += tuning_runs(arm)
+    rest = [arm for arm in ARMS if arm not in HEADLINE]
+    order += [run for n in range(3) for arm in rest for run in seeds(arm, range(n, n + 1))]
+    order += [run for n in range(5, 10) for arm in HEADLINE for run in seeds(arm, range(n, n + 1))]
+    order += [
+        run for base in ("weak", "strong") for arm in HEADLINE for run in seeds(arm, range(3), base=base)
+    ]
+    order += [run for arm in ("grpo",) for run in seeds(arm, range(3), steps=3 * STEPS)]
+    order += [run for arm in rest if ARMS[arm].knobs for run in seeds(arm, range(3, 5))]
+    return list(dict.fromkeys(order))

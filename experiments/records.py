@@ -1,0 +1,49 @@
+"""Raw records of a run: run.json, log.csv and arrays.npz in a folder of its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrt_lib.checkpoints import write_csv
+from mrt_lib.results import write_json
+
+RUNS = Path("data/results/runs")
+
+
+def write_run(
+    folder: Path,
+    facts: Mapping[str, Any],
+    log: Sequence[Mapping[str, float]],
+    arrays: Mapping[str, np.ndarray],
+) -> None:
+    """run.json comes last: a folder that has it is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if log:
+        write_csv(folder / "log.csv", [{key: float(f"{x:.6g}") for key, x in row.items()} for row in log])
+    if arrays:
+        with (folder / "arrays.tmp").open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **{n: _shrink(a) for n, a in arrays.items()})
+        (folder / "arrays.tmp").replace(folder / "arrays.npz")
+    write_json(folder / "run.json", dict(facts))
+
+
+def read_facts(name: str, runs: Path = RUNS) -> dict[str, Any] | None:
+    """run.json of a complete run, or None."""
+    path = runs / name / "run.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def read_arrays(name: str, runs: Path = RUNS) -> dict[str, np.ndarray]:
+    """The per-problem arrays of a run that touched the test problems."""
+    with np.load(runs / name / "arrays.npz", allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}
+
+
+def _shrink(array: np.ndarray) -> np.ndarray:
+    """Floats as float32."""
+    return array.astype(np.float32) if array.dtype.kind == "f" else array

@@ -1,0 +1,82 @@
+"""Train one model, measure it, keep the raw records: `python -m experiments.run NAME`. Resumes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.measure import test, validate
+from experiments.plan import Run, plan
+from experiments.records import RUNS, write_run
+from mrt_lib.reasoner import load_reasoner
+from mrt_lib.results import provenance, sha256
+from mrt_lib.tasks import RootSearch
+from mrt_lib.templates import TESTBED
+from mrt_lib.training import TrainConfig, Trainer, train
+
+SCRATCH = Path("build/experiments")
+VALIDATE_EVERY = 10
+LAST_VALIDATIONS = 2
+
+
+def execute(run: Run) -> None:
+    """Do `run` from its newest checkpoint on and write its records."""
+    torch.set_num_threads(1)
+    trainer = make_trainer(run)
+    log = train(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, rows)) if run.steps else []
+    started = time.perf_counter()
+    arrays = {} if run.tuning else test(trainer.policy)
+    facts = _facts(run, trainer, log) | {"test_seconds": time.perf_counter() - started}
+    write_run(RUNS / run.name, facts, log, arrays)
+    if run.steps:
+        trainer.learner.model.save_pretrained(SCRATCH / run.name / "adapter")
+
+
+def make_trainer(run: Run) -> Trainer:
+    """The trainer of a run, from the shipped reasoner."""
+    model, tokenizer = load_reasoner(Path("data/models") / run.base)
+    task = RootSearch(31)
+    config = TrainConfig(
+        steps=max(1, run.steps), learning_rate=run.rate, seed=run.seed, checkpoint_every=VALIDATE_EVERY
+    )
+    arm = run.make_arm()
+    return Trainer(model, tokenizer, TESTBED, task, task.problems["train"], arm, config)
+
+
+def _watch(trainer: Trainer, log: list[dict[str, float]]) -> None:
+    if len(log) % VALIDATE_EVERY == 0:
+        value = validate(trainer.policy, RootSearch(31).problems["validation"])
+        log[-1] |= {f"validation_J{k}": float(value[k]) for k in (1, 2, 4, 8)}
+
+
+def _facts(run: Run, trainer: Trainer, log: list[dict[str, float]]) -> dict[str, Any]:
+    """Provenance and totals of a run."""
+    weights = Path("data/models") / run.base / "model.safetensors"
+    totals = (
+        "policy_tokens",
+        "prover_tokens",
+        "generate_seconds",
+        "prove_seconds",
+        "update_seconds",
+        "seconds",
+    )
+    last = [row["validation_J4"] for row in log if "validation_J4" in row][-LAST_VALIDATIONS:]
+    return {
+        "run": asdict(run),
+        "arm": repr(trainer.arm),
+        "config": asdict(trainer.config),
+        "base_sha256": sha256(weights),
+        "validation_J4": float(np.mean(last)) if last else None,
+        **{name: sum(row[name] for row in log) for name in totals},
+        "provenance": provenance(),
+    }
+
+
+if __name__ == "__main__":
+    execute(next(run for run in plan() if run.name == sys.argv[1]))
