@@ -16,7 +16,7 @@ from mrt_lib.templates import decode, parse_answer
 EPISODE_TOKENS = 11
 ANSWER_TOKENS = 2.0
 EPISODES = 16
-ROLLOUTS = 8
+ROLLOUTS = 4
 VOTES = 10
 # What the optimal policy spends on 1, 2, 4, 8 and 16 episodes: prompt 14, trials of 11, "time up </think>" 3.
 BUDGETS = tuple(14 + EPISODE_TOKENS * k + 3 + int(ANSWER_TOKENS) for k in (1, 2, 4, 8, 16))
@@ -60,7 +60,7 @@ def test(policy: Policy) -> dict[str, np.ndarray]:
     }
     for other in OTHER_RANGES:
         chosen = other.problems["test"][:: max(1, len(other.problems["test"]) // 200)]
-        valued = _evaluate(policy, other, chosen, 2, EPISODES)
+        valued = _evaluate(policy, other, chosen, 1, EPISODES)
         arrays[f"value_{other.name}"] = valued.by_episode(EPISODES).mean(1)
     return arrays
 
