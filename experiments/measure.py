@@ -16,6 +16,7 @@ from mrt_lib.templates import decode, parse_answer
 EPISODE_TOKENS = 11
 ANSWER_TOKENS = 2.0
 EPISODES = 16
+OTHER_EPISODES = 8
 ROLLOUTS = 4
 VOTES = 10
 # What the optimal policy spends on 1, 2, 4, 8 and 16 episodes: prompt 14, trials of 11, "time up </think>" 3.
@@ -43,7 +44,7 @@ def test(policy: Policy) -> dict[str, np.ndarray]:
         votes: (problems, 10) sampled answers at the training budget, 0 where none could be read.
         vote_tokens: (problems, 10) tokens of each.
         gold: (problems,).
-        other ranges: value_<task>, (problems, 17).
+        other ranges: value_<task>, (problems, 9).
     """
     task = RootSearch(31)
     problems = task.problems["test"]
@@ -60,15 +61,17 @@ def test(policy: Policy) -> dict[str, np.ndarray]:
     }
     for other in OTHER_RANGES:
         chosen = other.problems["test"][:: max(1, len(other.problems["test"]) // 200)]
-        valued = _evaluate(policy, other, chosen, 1, EPISODES)
-        arrays[f"value_{other.name}"] = valued.by_episode(EPISODES).mean(1)
+        valued = _evaluate(policy, other, chosen, 1, OTHER_EPISODES)
+        arrays[f"value_{other.name}"] = valued.by_episode(OTHER_EPISODES).mean(1)
     return arrays
 
 
 def _evaluate(
     policy: Policy, task: RootSearch, problems: Sequence[Problem], rollouts: int, episodes: int
 ) -> Evaluation:
-    prover = ExactProver(policy.prover.model, policy.tokenizer, policy.template, task)
+    prover = ExactProver(
+        policy.prover.model, policy.tokenizer, policy.template, task, batch_tokens=policy.prover.batch_tokens
+    )
     return evaluate(
         policy.engine,
         prover,

@@ -23,6 +23,7 @@ from mrt_lib.training import TrainConfig, Trainer, train
 SCRATCH = Path("build/experiments")
 VALIDATE_EVERY = 10
 LAST_VALIDATIONS = 2
+VALIDATION = RootSearch(31).problems["validation"]
 
 
 def execute(run: Run) -> None:
@@ -51,7 +52,7 @@ def make_trainer(run: Run) -> Trainer:
 
 def _watch(trainer: Trainer, log: list[dict[str, float]]) -> None:
     if len(log) % VALIDATE_EVERY == 0:
-        value = validate(trainer.policy, RootSearch(31).problems["validation"])
+        value = validate(trainer.policy, VALIDATION)
         log[-1] |= {f"validation_J{k}": float(value[k]) for k in (1, 2, 4, 8)}
 
 
@@ -66,13 +67,13 @@ def _facts(run: Run, trainer: Trainer, log: list[dict[str, float]]) -> dict[str,
         "update_seconds",
         "seconds",
     )
-    last = [row["validation_J4"] for row in log if "validation_J4" in row][-LAST_VALIDATIONS:]
+    validated = [row["validation_J4"] for row in log if "validation_J4" in row][-LAST_VALIDATIONS:]
     return {
         "run": asdict(run),
         "arm": repr(trainer.arm),
         "config": asdict(trainer.config),
         "base_sha256": sha256(weights),
-        "validation_J4": float(np.mean(last)) if last else None,
+        "validation_J4": float(np.mean(validated or validate(trainer.policy, VALIDATION)[4])),
         **{name: sum(row[name] for row in log) for name in totals},
         "provenance": provenance(),
     }

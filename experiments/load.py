@@ -1,0 +1,77 @@
+"""The committed runs as arrays and tidy frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.plan import ARMS, STEPS, Run, chosen, tuning_runs
+from experiments.records import RUNS, read_arrays, read_facts
+
+
+@dataclass(frozen=True)
+class ArmRuns:
+    """The tested runs of one tuned arm on one base.
+
+    Attributes:
+        run: the tuned setting; its seed means nothing.
+        seeds: seeds done, rising.
+        facts: run.json of each.
+        arrays: name to (seeds, problems, ...).
+    """
+
+    run: Run
+    seeds: list[int]
+    facts: list[dict[str, Any]]
+    arrays: dict[str, np.ndarray]
+
+    def only(self, seeds: list[int]) -> dict[str, np.ndarray]:
+        """The arrays of some of the seeds, in that order."""
+        rows = [self.seeds.index(seed) for seed in seeds]
+        return {name: array[rows] for name, array in self.arrays.items()}
+
+
+def arm_runs(arm: str, base: str = "base", steps: int = STEPS, runs: Path = RUNS) -> ArmRuns | None:
+    """All tested seeds of a tuned arm, or None if it is not tuned or has no seed yet."""
+    best = Run("untrained", None, 0.0, 0) if arm == "untrained" else chosen(arm, runs)
+    if best is None:
+        return None
+    steps = 0 if arm == "untrained" else steps
+    setting = {"arm": arm, "knob": best.knob, "rate": best.rate, "base": base, "steps": steps}
+    candidates = [Run(**setting, seed=seed) for seed in range(100)]
+    found = [run for run in candidates if run.done(runs)]
+    if not found:
+        return None
+    arrays = [read_arrays(run.name, runs) for run in found]
+    stacked = {name: np.stack([a[name] for a in arrays]) for name in arrays[0]}
+    facts = [read_facts(run.name, runs) or {} for run in found]
+    return ArmRuns(found[0], [run.seed for run in found], facts, stacked)
+
+
+def logs(arm: ArmRuns, runs: Path = RUNS) -> pd.DataFrame:
+    """The training logs of an arm's seeds, with columns arm, seed, tokens and wall (running sums)."""
+    frames = []
+    for seed, facts in zip(arm.seeds, arm.facts, strict=True):
+        frame = pd.read_csv(runs / Run(**facts["run"]).name / "log.csv")
+        frame.insert(0, "seed", seed)
+        frame.insert(0, "arm", arm.run.arm)
+        frame["tokens"] = frame.policy_tokens.cumsum()
+        frame["wall"] = frame.seconds.cumsum()
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def tuning_frame(runs: Path = RUNS) -> pd.DataFrame:
+    """Every tuning run that is done: arm, knob, rate, validation J after 4 episodes, chosen or not."""
+    rows = []
+    for arm, spec in ARMS.items():
+        best = chosen(arm, runs) if spec.knobs else None
+        for run in tuning_runs(arm, runs) if spec.knobs else []:
+            if facts := read_facts(run.name, runs):
+                picked = best is not None and (run.knob, run.rate) == (best.knob, best.rate)
+                rows.append((arm, str(run.knob), run.rate, facts["validation_J4"], picked))
+    return pd.DataFrame(rows, columns=["arm", "knob", "learning_rate", "validation_J4", "chosen"])

@@ -1,0 +1,10 @@
+"""`python -m experiments.results`: rebuild tables, figures and headline numbers from the raw runs."""
+
+from experiments.figures import write_figures
+from experiments.headline import write_headline
+from experiments.tables import write_tables
+
+if __name__ == "__main__":
+    write_tables()
+    write_headline()
+    write_figures()
