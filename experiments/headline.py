@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from experiments.load import ArmRuns, arm_runs, logs
-from experiments.measure import BUDGETS, TOKEN_GRID
+from experiments.measure import REGRET_BUDGETS, TOKEN_GRID
 from mrt_lib.regret import tokens_to_accuracy
 from mrt_lib.results import record
 from mrt_lib.stats import Interval, bootstrap, bootstrap_nested
@@ -58,7 +58,7 @@ def gain_ratio(arm: ArmRuns, rival: ArmRuns, base: ArmRuns, episodes: int) -> In
 def token_efficiency(arm: ArmRuns, rival: ArmRuns) -> Interval:
     """Tokens that the rival needs for its J at the training budget, divided by the arm's for that J."""
     a, b = _paired(arm, rival, "at_tokens")
-    budget = BUDGETS[2]
+    budget = REGRET_BUDGETS[2]
 
     def ratio(a: np.ndarray, b: np.ndarray) -> float:
         curve_a, curve_b = a.mean((0, 1)), b.mean((0, 1))

@@ -35,13 +35,15 @@ class ArmRuns:
         return {name: array[rows] for name, array in self.arrays.items()}
 
 
-def arm_runs(arm: str, base: str = "base", steps: int = STEPS, runs: Path = RUNS) -> ArmRuns | None:
+def arm_runs(
+    arm: str, base: str = "base", steps: int = STEPS, task: str = "root_search_31", runs: Path = RUNS
+) -> ArmRuns | None:
     """All tested seeds of a tuned arm, or None if it is not tuned or has no seed yet."""
     best = Run("untrained", None, 0.0, 0) if arm == "untrained" else chosen(arm, runs)
     if best is None:
         return None
     steps = 0 if arm == "untrained" else steps
-    setting = {"arm": arm, "knob": best.knob, "rate": best.rate, "base": base, "steps": steps}
+    setting = {"arm": arm, "knob": best.knob, "rate": best.rate, "base": base, "steps": steps, "task": task}
     candidates = [Run(**setting, seed=seed) for seed in range(100)]
     found = [run for run in candidates if run.done(runs)]
     if not found:
@@ -57,8 +59,7 @@ def logs(arm: ArmRuns, runs: Path = RUNS) -> pd.DataFrame:
     frames = []
     for seed, facts in zip(arm.seeds, arm.facts, strict=True):
         frame = pd.read_csv(runs / Run(**facts["run"]).name / "log.csv")
-        frame.insert(0, "seed", seed)
-        frame.insert(0, "arm", arm.run.arm)
+        frame = frame.assign(arm=arm.run.arm, base=arm.run.base, task=arm.run.task, seed=seed)
         frame["tokens"] = frame.policy_tokens.cumsum()
         frame["wall"] = frame.seconds.cumsum()
         frames.append(frame)

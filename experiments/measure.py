@@ -10,7 +10,7 @@ from mrt_lib.algorithms.base import Policy
 from mrt_lib.engines.base import Sampling
 from mrt_lib.evaluation import Evaluation, evaluate
 from mrt_lib.prover import ExactProver
-from mrt_lib.tasks import Problem, RootSearch
+from mrt_lib.tasks import SHIPPED, Problem, RootSearch
 from mrt_lib.templates import decode, parse_answer
 
 EPISODE_TOKENS = 11
@@ -20,50 +20,53 @@ OTHER_EPISODES = 8
 ROLLOUTS = 4
 VOTES = 10
 # What the optimal policy spends on 1, 2, 4, 8 and 16 episodes: prompt 14, trials of 11, "time up </think>" 3.
-BUDGETS = tuple(14 + EPISODE_TOKENS * k + 3 + int(ANSWER_TOKENS) for k in (1, 2, 4, 8, 16))
+REGRET_BUDGETS = tuple(14 + EPISODE_TOKENS * k + 3 + int(ANSWER_TOKENS) for k in (1, 2, 4, 8, 16))
 TOKEN_GRID = tuple(range(20, 221, 10))
-OTHER_RANGES = (RootSearch(63), RootSearch(127), RootSearch(31, "xx+b"))
 SEED = 77
 
 
-def validate(policy: Policy, problems: Sequence[Problem], rollouts: int = 2) -> np.ndarray:
-    """Mean value after 0 .. 8 episodes on validation problems, shape (9,)."""
-    found = _evaluate(policy, RootSearch(31), problems, rollouts, 8)
+def validate(policy: Policy, task: RootSearch) -> np.ndarray:
+    """Mean value after 0 .. 8 episodes on validation problems, two rollouts each, shape (9,)."""
+    found = _evaluate(policy, task, _some(task, "validation"), 2, 8)
     return found.by_episode(8).mean((0, 1))
 
 
-def test(policy: Policy) -> dict[str, np.ndarray]:
-    """Per-problem numbers on the test problems.
+def test(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
+    """Per-problem numbers on the test problems of the training task, and J on the other tasks.
 
     Returns:
         value: (problems, 17) mean J after 0 .. 16 episodes.
         at_tokens: (problems, budgets) mean J at `TOKEN_GRID`.
-        regret_oracle, regret_optimum: (problems, 5) normalised regret at `BUDGETS`.
+        regret_oracle, regret_optimum: (problems, 5) normalised regret at `REGRET_BUDGETS`.
         thought_tokens, episodes, finished, negative: (problems,) lengths; share of traces that end
             themselves; share of episodes that lower J by more than .01.
         votes: (problems, 10) sampled answers at the training budget, 0 where none could be read.
         vote_tokens: (problems, 10) tokens of each.
         gold: (problems,).
-        other ranges: value_<task>, (problems, 9).
+        value_<task>: (problems, 9) mean J after 0 .. 8 episodes of each other task.
     """
-    task = RootSearch(31)
-    problems = task.problems["test"]
+    problems = _some(task, "test")
     found = _evaluate(policy, task, problems, ROLLOUTS, EPISODES)
     optimum = task.optimal_values(EPISODES)
     arrays = {
         "value": found.by_episode(EPISODES).mean(1),
         "at_tokens": found.by_tokens(TOKEN_GRID),
-        "regret_oracle": np.stack([found.regret(b) for b in BUDGETS], axis=1),
-        "regret_optimum": np.stack([found.regret(b, optimum) for b in BUDGETS], axis=1),
+        "regret_oracle": np.stack([found.regret(b) for b in REGRET_BUDGETS], axis=1),
+        "regret_optimum": np.stack([found.regret(b, optimum) for b in REGRET_BUDGETS], axis=1),
         "gold": np.array([int(p.answer) for p in problems]),
         **_shapes(found),
         **_votes(policy, problems),
     }
-    for other in OTHER_RANGES:
-        chosen = other.problems["test"][:: max(1, len(other.problems["test"]) // 200)]
-        valued = _evaluate(policy, other, chosen, 1, OTHER_EPISODES)
+    for other in (t for t in SHIPPED if t != task):
+        valued = _evaluate(policy, other, _some(other, "test"), 1, OTHER_EPISODES)
         arrays[f"value_{other.name}"] = valued.by_episode(OTHER_EPISODES).mean(1)
     return arrays
+
+
+def _some(task: RootSearch, split: str) -> list[Problem]:
+    """About 200 problems of a split, or all if there are fewer."""
+    problems = task.problems[split]
+    return problems[:: max(1, len(problems) // 200)]
 
 
 def _evaluate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from mrt_lib.algorithms import (
     PrefixOutcome,
     ShuffledProgress,
 )
+from mrt_lib.tasks import SHIPPED
 
 STEPS = 80
 RATES = (7e-4, 1.5e-3, 3e-3)
 TUNING_SEED = 1000
-BUDGET = 4
+TASKS = {task.name: task for task in SHIPPED}
+BUDGETS = {"root_search_31": 4, "root_search_63": 5}
 HEADLINE = ("grpo", "grpo_exact", "mrt_regret_to_go", "mrt_log_progress")
 
 
@@ -32,37 +34,37 @@ class ArmSpec:
     """An arm and its tuning.
 
     Attributes:
-        build: the arm for one value of its knob.
+        build: the arm for one value of its knob and a budget in episodes.
         knobs: the values tried at every learning rate; one value needs no tuning of its own.
         like: the arm whose tuned learning rate and knob are taken over instead.
     """
 
-    build: Callable[[Any], Arm]
+    build: Callable[[Any, int], Arm]
     knobs: tuple[Any, ...] = ()
     like: str = ""
 
 
 ARMS: dict[str, ArmSpec] = {
-    "grpo": ArmSpec(GRPO, (True, False)),
-    "grpo_exact": ArmSpec(GRPOExact, (True, False)),
-    "mrt_regret_to_go": ArmSpec(lambda alpha: MRTExact("regret_to_go", alpha, BUDGET), (2.0, 8.0)),
-    "mrt_log_progress": ArmSpec(lambda alpha: MRTExact("log_progress", alpha, BUDGET), (0.5, 2.0)),
-    "mrt_progress": ArmSpec(lambda alpha: MRTExact("progress", alpha, BUDGET), (2.0, 8.0)),
-    "mrt_offline": ArmSpec(MRTOffline, ("group", "termination")),
-    "mrt_online_4": ArmSpec(lambda alpha: MRTOnline(4, alpha), (1.0, 4.0)),
-    "length_penalty_0.1": ArmSpec(lambda scale: LengthPenalty(0.1, True, scale), like="grpo"),
-    "length_penalty_0.3": ArmSpec(lambda scale: LengthPenalty(0.3, True, scale), like="grpo"),
-    "length_penalty_1": ArmSpec(lambda scale: LengthPenalty(1.0, True, scale), like="grpo"),
-    "length_penalty_0.3_all": ArmSpec(lambda scale: LengthPenalty(0.3, False, scale), like="grpo"),
-    "mrt_online_1": ArmSpec(lambda alpha: MRTOnline(1, alpha), like="mrt_online_4"),
-    "mrt_online_16": ArmSpec(lambda alpha: MRTOnline(16, alpha), like="mrt_online_4"),
+    "grpo": ArmSpec(lambda scale, _: GRPO(scale), (True, False)),
+    "grpo_exact": ArmSpec(lambda scale, _: GRPOExact(scale), (True, False)),
+    "mrt_regret_to_go": ArmSpec(lambda alpha, budget: MRTExact("regret_to_go", alpha, budget), (2.0, 8.0)),
+    "mrt_log_progress": ArmSpec(lambda alpha, budget: MRTExact("log_progress", alpha, budget), (0.5, 2.0)),
+    "mrt_progress": ArmSpec(lambda alpha, budget: MRTExact("progress", alpha, budget), (2.0, 8.0)),
+    "mrt_offline": ArmSpec(lambda baseline, _: MRTOffline(baseline), ("group", "termination")),
+    "mrt_online_4": ArmSpec(lambda alpha, _: MRTOnline(4, alpha), (1.0, 4.0)),
+    "length_penalty_0.1": ArmSpec(lambda scale, _: LengthPenalty(0.1, True, scale), like="grpo"),
+    "length_penalty_0.3": ArmSpec(lambda scale, _: LengthPenalty(0.3, True, scale), like="grpo"),
+    "length_penalty_1": ArmSpec(lambda scale, _: LengthPenalty(1.0, True, scale), like="grpo"),
+    "length_penalty_0.3_all": ArmSpec(lambda scale, _: LengthPenalty(0.3, False, scale), like="grpo"),
+    "mrt_online_1": ArmSpec(lambda alpha, _: MRTOnline(1, alpha), like="mrt_online_4"),
+    "mrt_online_16": ArmSpec(lambda alpha, _: MRTOnline(16, alpha), like="mrt_online_4"),
     "mrt_online_4_regret_to_go": ArmSpec(
-        lambda alpha: MRTOnline(4, alpha, "regret_to_go", BUDGET), like="mrt_regret_to_go"
+        lambda alpha, budget: MRTOnline(4, alpha, "regret_to_go", budget), like="mrt_regret_to_go"
     ),
     "shuffled_progress": ArmSpec(
-        lambda alpha: ShuffledProgress("regret_to_go", alpha, BUDGET), like="mrt_regret_to_go"
+        lambda alpha, budget: ShuffledProgress("regret_to_go", alpha, budget), like="mrt_regret_to_go"
     ),
-    "prefix_outcome": ArmSpec(lambda _: PrefixOutcome(), like="mrt_offline"),
+    "prefix_outcome": ArmSpec(lambda *_: PrefixOutcome(), like="mrt_offline"),
 }
 
 
@@ -77,6 +79,7 @@ class Run:
         seed: of the run.
         base: name of the shipped reasoner.
         steps: collections of rollouts.
+        task: what it is trained and tested on.
     """
 
     arm: str
@@ -85,11 +88,18 @@ class Run:
     seed: int
     base: str = "base"
     steps: int = STEPS
+    task: str = "root_search_31"
 
     @property
     def name(self) -> str:
         """Folder of the run's records."""
-        return f"{self.arm}-{self.knob}-lr{self.rate:g}-seed{self.seed}-{self.base}-steps{self.steps}"
+        name = f"{self.arm}-{self.knob}-lr{self.rate:g}-seed{self.seed}-{self.base}-steps{self.steps}"
+        return name if self.task == "root_search_31" else f"{name}-{self.task}"
+
+    @property
+    def budget(self) -> int:
+        """Thinking budget in training, in episodes: as many as the optimal policy needs."""
+        return BUDGETS[self.task]
 
     @property
     def tuning(self) -> bool:
@@ -98,7 +108,7 @@ class Run:
 
     def make_arm(self) -> Arm:
         """The arm with its knob set; an untrained run never uses its own."""
-        return ARMS[self.arm].build(self.knob) if self.steps else GRPO()
+        return ARMS[self.arm].build(self.knob, self.budget) if self.steps else GRPO()
 
     def done(self, runs: Path = RUNS) -> bool:
         """Its records are complete."""
@@ -134,21 +144,21 @@ def seeds(arm: str, numbers: range, **changes: Any) -> list[Run]:
 
 def plan() -> list[Run]:
     """Every run that can be started now or is done, most needed first."""
-    untrained = [Run("untrained", None, 0.0, 0, base, 0) for base in ("base", "weak", "strong")]
-    main = [arm for arm in ARMS if ARMS[arm].knobs]
-    order = [*untrained]
-    for arm in HEADLINE:
-        order += tuning_runs(arm)
-    for numbers in (range(3), range(3, 5)):
-        order += [run for n in numbers for arm in HEADLINE for run in seeds(arm, range(n, n + 1))]
-    for arm in main:
-        order += tuning_runs(arm)
+    tuned = [arm for arm in ARMS if ARMS[arm].knobs]
     rest = [arm for arm in ARMS if arm not in HEADLINE]
-    order += [run for n in range(3) for arm in rest for run in seeds(arm, range(n, n + 1))]
-    order += [run for n in range(5, 10) for arm in HEADLINE for run in seeds(arm, range(n, n + 1))]
-    order += [
-        run for base in ("weak", "strong") for arm in HEADLINE for run in seeds(arm, range(3), base=base)
-    ]
-    order += [run for arm in ("grpo",) for run in seeds(arm, range(3), steps=3 * STEPS)]
-    order += [run for arm in rest if ARMS[arm].knobs for run in seeds(arm, range(3, 5))]
+    sparse = Run("untrained", None, 0.0, 0, "base", 0, "root_search_63")
+    order = [Run("untrained", None, 0.0, 0, base, 0) for base in ("base", "weak", "strong")] + [sparse]
+    order += [run for arm in HEADLINE for run in tuning_runs(arm)]
+    order += _by_seed(HEADLINE, range(3))
+    order += _by_seed(HEADLINE, range(3), task="root_search_63")
+    order += [run for arm in tuned for run in tuning_runs(arm)]
+    order += _by_seed(rest, range(1)) + _by_seed(HEADLINE, range(3, 5)) + _by_seed(rest, range(1, 3))
+    order += _by_seed(HEADLINE, range(3), base="weak") + _by_seed(HEADLINE, range(3), base="strong")
+    order += _by_seed(HEADLINE, range(5, 10)) + _by_seed(("grpo",), range(3), steps=3 * STEPS)
+    order += _by_seed([arm for arm in rest if ARMS[arm].knobs], range(3, 5))
     return list(dict.fromkeys(order))
+
+
+def _by_seed(arms: Sequence[str], numbers: range, **changes: Any) -> list[Run]:
+    """All arms at one seed before the next, so that any interim table compares like with like."""
+    return [run for n in numbers for arm in arms for run in seeds(arm, range(n, n + 1), **changes)]

@@ -11,28 +11,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.measure import test, validate
-from experiments.plan import Run, plan
+from experiments.measure import EPISODE_TOKENS, test, validate
+from experiments.plan import TASKS, Run, plan
 from experiments.records import RUNS, write_run
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.results import provenance, sha256
-from mrt_lib.tasks import RootSearch
 from mrt_lib.templates import TESTBED
 from mrt_lib.training import TrainConfig, Trainer, train
 
 SCRATCH = Path("build/experiments")
 VALIDATE_EVERY = 10
 LAST_VALIDATIONS = 2
-VALIDATION = RootSearch(31).problems["validation"]
 
 
 def execute(run: Run) -> None:
     """Do `run` from its newest checkpoint on and write its records."""
     torch.set_num_threads(1)
     trainer = make_trainer(run)
-    log = train(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, rows)) if run.steps else []
+    log = train(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, run, rows)) if run.steps else []
     started = time.perf_counter()
-    arrays = {} if run.tuning else test(trainer.policy)
+    arrays = {} if run.tuning else test(trainer.policy, TASKS[run.task])
     facts = _facts(run, trainer, log) | {"test_seconds": time.perf_counter() - started}
     write_run(RUNS / run.name, facts, log, arrays)
     if run.steps:
@@ -42,18 +40,23 @@ def execute(run: Run) -> None:
 def make_trainer(run: Run) -> Trainer:
     """The trainer of a run, from the shipped reasoner."""
     model, tokenizer = load_reasoner(Path("data/models") / run.base)
-    task = RootSearch(31)
+    task = TASKS[run.task]
     config = TrainConfig(
-        steps=max(1, run.steps), learning_rate=run.rate, seed=run.seed, checkpoint_every=VALIDATE_EVERY
+        steps=max(1, run.steps),
+        thinking_tokens=EPISODE_TOKENS * run.budget,
+        episodes=run.budget,
+        learning_rate=run.rate,
+        seed=run.seed,
+        checkpoint_every=VALIDATE_EVERY,
     )
     arm = run.make_arm()
     return Trainer(model, tokenizer, TESTBED, task, task.problems["train"], arm, config)
 
 
-def _watch(trainer: Trainer, log: list[dict[str, float]]) -> None:
+def _watch(trainer: Trainer, run: Run, log: list[dict[str, float]]) -> None:
     if len(log) % VALIDATE_EVERY == 0:
-        value = validate(trainer.policy, VALIDATION)
-        log[-1] |= {f"validation_J{k}": float(value[k]) for k in (1, 2, 4, 8)}
+        value = validate(trainer.policy, TASKS[run.task])
+        log[-1] |= {f"validation_J{k}": float(value[k]) for k in range(1, 9)}
 
 
 def _facts(run: Run, trainer: Trainer, log: list[dict[str, float]]) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def _facts(run: Run, trainer: Trainer, log: list[dict[str, float]]) -> dict[str,
         "arm": repr(trainer.arm),
         "config": asdict(trainer.config),
         "base_sha256": sha256(weights),
-        "validation_J4": float(np.mean(validated or validate(trainer.policy, VALIDATION)[4])),
+        "validation_J4": float(np.mean(validated or validate(trainer.policy, TASKS[run.task])[4])),
         **{name: sum(row[name] for row in log) for name in totals},
         "provenance": provenance(),
     }
