@@ -33,6 +33,44 @@ SERIES: dict[str, tuple[str, str, str]] = {
     "exact": ("#173a63", "-", "o"),
     "grpo": ("#b33951", "-", "s"),
     "mrt": ("#157f6b", "-", "D"),
+    # arms of the training experiments
+    "untrained": ("#2f6db3", "-", "o"),
+    "grpo_exact": ("#d98a9a", "--", "s"),
+    "mrt_regret_to_go": ("#173a63", "-", "P"),
+    "mrt_log_progress": ("#3a9679", "-.", "^"),
+    "mrt_progress": ("#e07b39", "--", "D"),
+    "mrt_offline": ("#8a5a2b", ":", "X"),
+    "mrt_online_1": ("#cfa9de", ":", "v"),
+    "mrt_online_4": ("#a062bd", "-.", "v"),
+    "mrt_online_16": ("#5b2a78", "--", "v"),
+    "mrt_online_4_regret_to_go": ("#5b7fa6", "-.", "P"),
+    "length_penalty_0.1": ("#e3c46a", ":", "h"),
+    "length_penalty_0.3": ("#c79a1e", "--", "h"),
+    "length_penalty_1": ("#8a6a10", "-.", "h"),
+    "length_penalty_0.3_all": ("#c79a1e", "-", "H"),
+    "shuffled_progress": ("#8a8a8a", "--", "p"),
+    "prefix_outcome": ("#555555", "-.", "X"),
+}
+# What an arm is called in a figure, where its name alone is terse.
+LABELS: dict[str, str] = {
+    "untrained": "base",
+    "grpo": "GRPO",
+    "grpo_exact": "GRPO, exact outcome",
+    "mrt": "MRT",
+    "mrt_regret_to_go": "MRT, regret-to-go",
+    "mrt_log_progress": "MRT, log-progress",
+    "mrt_progress": "MRT, own progress",
+    "mrt_offline": "MRT-offline",
+    "mrt_online_1": "MRT-online, G = 1",
+    "mrt_online_4": "MRT-online, G = 4",
+    "mrt_online_16": "MRT-online, G = 16",
+    "mrt_online_4_regret_to_go": "MRT-online, G = 4, regret-to-go",
+    "length_penalty_0.1": "length penalty 0.1",
+    "length_penalty_0.3": "length penalty 0.3",
+    "length_penalty_1": "length penalty 1",
+    "length_penalty_0.3_all": "length penalty 0.3, wrong answers too",
+    "shuffled_progress": "shuffled credits",
+    "prefix_outcome": "stale prefixes, outcome only",
 }
 VALUE_COLOURS = sns.color_palette("ch:s=1.9,r=-.2,light=.97,dark=.35", as_cmap=True)
 
@@ -76,8 +114,8 @@ def draw_curves(
     spare = iter(sns.color_palette("dark"))
     for name, rows in frame.groupby("series", sort=False):
         colour, dash, marker = SERIES.get(str(name)) or (to_hex(next(spare)), "-", "o")
-        few = len(rows) <= 40
-        ax.plot(rows.x, rows.value, dash, color=colour, marker=marker if few else "", ms=5, label=name)
+        few, label = len(rows) <= 40, LABELS.get(str(name), str(name))
+        ax.plot(rows.x, rows.value, dash, color=colour, marker=marker if few else "", ms=5, label=label)
         ax.fill_between(rows.x, rows.low, rows.high, color=colour, alpha=0.18, lw=0)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.set_title(title)

@@ -22,7 +22,9 @@ def lightness(colour: str) -> float:
     return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
 
 
-@pytest.mark.parametrize(("a", "b"), list(itertools.combinations(set(plots.SERIES) - {"bisect"}, 2)))
+@pytest.mark.parametrize(
+    ("a", "b"), list(itertools.combinations(set(plots.SERIES) - {"bisect", "untrained"}, 2))
+)
 def test_series_differ_without_colour(a, b):
     one, other = plots.SERIES[a], plots.SERIES[b]
     assert one[1:] != other[1:] or abs(lightness(one[0]) - lightness(other[0])) > 0.1
@@ -52,3 +54,12 @@ def test_interval_bars_and_value_lines():
     page = plots.value_html(["try 1 <", "try 2"], [0.1, 1.0])
     assert page.count("J = ") == 2
     assert "try 1 &lt;" in page
+
+
+def test_an_arm_is_drawn_in_its_look_under_its_label():
+    frame = plots.curve_frame("mrt_offline", [1, 2], np.array([[0.0, 1.0], [1.0, 1.0]]))
+    line = plots.draw_curves(frame, "episodes", "J").lines[0]
+    look = (line.get_color(), line.get_linestyle(), line.get_marker())
+    assert look == plots.SERIES["mrt_offline"]
+    assert line.get_label() == "MRT-offline"
+    assert set(plots.LABELS) <= set(plots.SERIES)
