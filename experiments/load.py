@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.plan import ARMS, STEPS, Run, chosen, tuning_runs
+from experiments.plan import ARMS, GROUP, PROMPTS, Run, chosen, tuning_runs
 from experiments.records import RUNS, read_arrays, read_facts
 
 
@@ -35,16 +35,20 @@ class ArmRuns:
         return {name: array[rows] for name, array in self.arrays.items()}
 
 
-def arm_runs(
-    arm: str, base: str = "base", steps: int = STEPS, task: str = "root_search_31", runs: Path = RUNS
-) -> ArmRuns | None:
-    """All tested seeds of a tuned arm, or None if it is not tuned or has no seed yet."""
+def arm_runs(arm: str, runs: Path = RUNS, **setting: Any) -> ArmRuns | None:
+    """All tested seeds of a tuned arm, or None if it is not tuned or has no seed yet.
+
+    Args:
+        arm: its name.
+        runs: folder of the records.
+        **setting: fields of `Run` that differ from its defaults, such as base or task.
+    """
     best = Run("untrained", None, 0.0, 0) if arm == "untrained" else chosen(arm, runs)
     if best is None:
         return None
-    steps = 0 if arm == "untrained" else steps
-    setting = {"arm": arm, "knob": best.knob, "rate": best.rate, "base": base, "steps": steps, "task": task}
-    candidates = [Run(**setting, seed=seed) for seed in range(100)]
+    if arm == "untrained":
+        setting |= {"steps": 0, "prompts": PROMPTS, "group": GROUP}
+    candidates = [replace(best, arm=arm, seed=seed, **setting) for seed in range(100)]
     found = [run for run in candidates if run.done(runs)]
     if not found:
         return None
@@ -60,6 +64,7 @@ def logs(arm: ArmRuns, runs: Path = RUNS) -> pd.DataFrame:
     for seed, facts in zip(arm.seeds, arm.facts, strict=True):
         frame = pd.read_csv(runs / Run(**facts["run"]).name / "log.csv")
         frame = frame.assign(arm=arm.run.arm, base=arm.run.base, task=arm.run.task, seed=seed)
+        frame["rollouts"] = arm.run.prompts * arm.run.group
         frame["tokens"] = frame.policy_tokens.cumsum()
         frame["wall"] = frame.seconds.cumsum()
         frames.append(frame)

@@ -27,7 +27,7 @@ SEED = 77
 
 def validate(policy: Policy, task: RootSearch) -> np.ndarray:
     """Mean value after 0 .. 8 episodes on validation problems, two rollouts each, shape (9,)."""
-    found = _evaluate(policy, task, _some(task, "validation"), 2, 8)
+    found = _evaluate(policy, task, _some(task, "validation", 140), 2, 8)
     return found.by_episode(8).mean((0, 1))
 
 
@@ -45,7 +45,7 @@ def test(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
         gold: (problems,).
         value_<task>: (problems, 9) mean J after 0 .. 8 episodes of each other task.
     """
-    problems = _some(task, "test")
+    problems = _some(task, "test", 200)
     found = _evaluate(policy, task, problems, ROLLOUTS, EPISODES)
     optimum = task.optimal_values(EPISODES)
     arrays = {
@@ -58,15 +58,15 @@ def test(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
         **_votes(policy, problems),
     }
     for other in (t for t in SHIPPED if t != task):
-        valued = _evaluate(policy, other, _some(other, "test"), 1, OTHER_EPISODES)
+        valued = _evaluate(policy, other, _some(other, "test", 100), 1, OTHER_EPISODES)
         arrays[f"value_{other.name}"] = valued.by_episode(OTHER_EPISODES).mean(1)
     return arrays
 
 
-def _some(task: RootSearch, split: str) -> list[Problem]:
-    """About 200 problems of a split, or all if there are fewer."""
+def _some(task: RootSearch, split: str, at_least: int) -> list[Problem]:
+    """`at_least` problems of a split, evenly spaced, or all if there are fewer; up to twice as many."""
     problems = task.problems[split]
-    return problems[:: max(1, len(problems) // 200)]
+    return problems[:: max(1, len(problems) // at_least)]
 
 
 def _evaluate(

@@ -21,7 +21,8 @@ from mrt_lib.algorithms import (
 )
 from mrt_lib.tasks import SHIPPED
 
-STEPS = 80
+STEPS, PROMPTS, GROUP = 160, 8, 4
+PLENTY = {"steps": 80, "prompts": 32, "group": 8}
 RATES = (7e-4, 1.5e-3, 3e-3)
 TUNING_SEED = 1000
 TASKS = {task.name: task for task in SHIPPED}
@@ -80,6 +81,7 @@ class Run:
         base: name of the shipped reasoner.
         steps: collections of rollouts.
         task: what it is trained and tested on.
+        prompts, group: problems per step and rollouts of each.
     """
 
     arm: str
@@ -89,12 +91,14 @@ class Run:
     base: str = "base"
     steps: int = STEPS
     task: str = "root_search_31"
+    prompts: int = PROMPTS
+    group: int = GROUP
 
     @property
     def name(self) -> str:
         """Folder of the run's records."""
-        name = f"{self.arm}-{self.knob}-lr{self.rate:g}-seed{self.seed}-{self.base}-steps{self.steps}"
-        return name if self.task == "root_search_31" else f"{name}-{self.task}"
+        size = f"{self.steps}x{self.prompts}x{self.group}"
+        return f"{self.arm}-{self.knob}-lr{self.rate:g}-seed{self.seed}-{self.base}-{self.task}-{size}"
 
     @property
     def budget(self) -> int:
@@ -150,12 +154,13 @@ def plan() -> list[Run]:
     order = [Run("untrained", None, 0.0, 0, base, 0) for base in ("base", "weak", "strong")] + [sparse]
     order += [run for arm in HEADLINE for run in tuning_runs(arm)]
     order += _by_seed(HEADLINE, range(3))
-    order += _by_seed(HEADLINE, range(3), task="root_search_63")
     order += [run for arm in tuned for run in tuning_runs(arm)]
-    order += _by_seed(rest, range(1)) + _by_seed(HEADLINE, range(3, 5)) + _by_seed(rest, range(1, 3))
+    order += _by_seed(HEADLINE, range(3, 5)) + _by_seed(rest, range(3))
+    order += _by_seed(HEADLINE, range(5, 10))
+    order += _by_seed(HEADLINE, range(3), task="root_search_63") + _by_seed(HEADLINE, range(3), **PLENTY)
     order += _by_seed(HEADLINE, range(3), base="weak") + _by_seed(HEADLINE, range(3), base="strong")
-    order += _by_seed(HEADLINE, range(5, 10)) + _by_seed(("grpo",), range(3), steps=3 * STEPS)
     order += _by_seed([arm for arm in rest if ARMS[arm].knobs], range(3, 5))
+    order += _by_seed(("grpo",), range(3), steps=3 * STEPS)
     return list(dict.fromkeys(order))
 
 

@@ -20,7 +20,7 @@ from mrt_lib.templates import TESTBED
 from mrt_lib.training import TrainConfig, Trainer, train
 
 SCRATCH = Path("build/experiments")
-VALIDATE_EVERY = 10
+VALIDATE_EVERY = 20
 LAST_VALIDATIONS = 2
 
 
@@ -43,6 +43,8 @@ def make_trainer(run: Run) -> Trainer:
     task = TASKS[run.task]
     config = TrainConfig(
         steps=max(1, run.steps),
+        prompts=run.prompts,
+        group=run.group,
         thinking_tokens=EPISODE_TOKENS * run.budget,
         episodes=run.budget,
         learning_rate=run.rate,

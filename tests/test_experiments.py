@@ -1,0 +1,105 @@
+"""The plan of the experiments, and that the committed tables follow from the committed raw runs."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import plan
+from experiments.headline import best_arm, gain_ratio
+from experiments.load import arm_runs
+from experiments.plan import ARMS, RATES, TUNING_SEED, Run, chosen, tuning_runs
+from experiments.records import RUNS, read_arrays, read_facts, write_run
+from experiments.run import make_trainer
+from experiments.tables import every_arm, majority
+from mrt_lib.results import read_summary, sha256
+
+SHIPPED_RUNS = sorted(path.parent.name for path in RUNS.glob("*/run.json"))
+
+
+def write_tuning(folder, scores):
+    for run, score in scores.items():
+        write_run(folder / run.name, {"validation_J4": score}, [], {})
+
+
+def test_tuning_tries_three_rates_and_then_the_other_knob_at_the_best(tmp_path):
+    rates = [Run("grpo", True, rate, TUNING_SEED) for rate in RATES]
+    assert tuning_runs("grpo", tmp_path) == rates
+    write_tuning(tmp_path, dict(zip(rates, (0.3, 0.5, 0.4), strict=True)))
+    assert tuning_runs("grpo", tmp_path) == [*rates, replace(rates[1], knob=False)]
+    assert chosen("grpo", tmp_path) is None
+
+
+@pytest.mark.parametrize(("other", "knob"), [(0.6, False), (0.4, True)])
+def test_the_highest_validation_value_is_chosen(tmp_path, other, knob):
+    rates = [Run("grpo", True, rate, TUNING_SEED) for rate in RATES]
+    write_tuning(tmp_path, dict(zip(rates, (0.3, 0.5, 0.4), strict=True)))
+    write_tuning(tmp_path, {tuning_runs("grpo", tmp_path)[-1]: other})
+    assert (chosen("grpo", tmp_path).knob, chosen("grpo", tmp_path).rate) == (knob, RATES[1])
+    assert chosen("length_penalty_1", tmp_path).knob == knob
+
+
+def test_no_run_is_planned_twice_and_no_test_seed_is_a_tuning_seed():
+    runs = plan.plan()
+    assert len({run.name for run in runs}) == len(runs)
+    assert not any(run.tuning for run in runs if run.seed < TUNING_SEED)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_has_its_own_knobs_or_takes_over_tuned_ones(arm):
+    spec = ARMS[arm]
+    assert len(spec.knobs) == (0 if spec.like else 2)
+    assert not spec.like or ARMS[spec.like].knobs
+
+
+def test_runs_differ_in_nothing_but_arm_rate_and_seed():
+    a, b = (make_trainer(Run(arm, True, 1e-3, seed=3)).config for arm in ("grpo", "grpo_exact"))
+    assert a == b
+
+
+@pytest.mark.parametrize("name", SHIPPED_RUNS)
+def test_every_shipped_run_is_complete_and_from_the_shipped_reasoner(name):
+    facts = read_facts(name)
+    assert Run(**facts["run"]).name == name
+    assert facts["base_sha256"] == sha256(f"data/models/{facts['run']['base']}/model.safetensors")
+    assert facts["provenance"]["commit"] != "unknown"
+    if facts["run"]["seed"] < TUNING_SEED:
+        values = read_arrays(name)["value"]
+        assert values.min() >= 0
+        assert values.max() <= 1
+
+
+@pytest.mark.skipif(not SHIPPED_RUNS, reason="no runs yet")
+def test_the_committed_table_follows_from_the_raw_runs():
+    table = pd.read_csv("data/results/arms.csv")
+    arms = {(a.run.arm, a.run.base, a.run.task, a.run.steps): a for a in every_arm()}
+    for row in table[(table.metric == "J") & (table.x == 4)].itertuples():
+        arm = arms[row.arm, row.base, row.task, row.steps]
+        assert len(arm.seeds) == row.seeds
+        assert arm.arrays["value"][..., 4].mean() == pytest.approx(row.value, abs=1e-5)
+
+
+def test_the_headline_gain_follows_from_the_raw_runs():
+    row = read_summary().get("i2.gain_ratio_train_budget")
+    if row is None:
+        pytest.skip("not measured yet")
+    found = gain_ratio(best_arm(), arm_runs("grpo"), arm_runs("untrained"), 4)
+    assert found.value == pytest.approx(row["value"], rel=1e-6)
+    assert (found.low, found.high) == pytest.approx((row["low"], row["high"]), rel=1e-6)
+
+
+def test_majority_votes_of_one_are_plain_accuracy():
+    votes = np.array([[[3, 3, 5, 0, 3, 3, 1, 2, 3, 3]]])
+    arrays = {"votes": votes, "gold": np.array([[3]]), "vote_tokens": np.full((1, 1, 10), 40)}
+    accuracy, tokens = majority(arrays)
+    assert accuracy[0, 0, 0] == pytest.approx(0.6)
+    assert accuracy[0, 0, 9] == 1
+    assert tokens[0, 0] == 40
+
+
+def test_records_are_json_and_arrays_without_pickle(tmp_path):
+    write_run(tmp_path / "x", {"a": 1}, [{"step": 0.0, "b": 1 / 3}], {"value": np.array([[0.25]])})
+    assert json.loads((tmp_path / "x" / "run.json").read_text()) == {"a": 1}
+    assert read_arrays("x", tmp_path)["value"] == pytest.approx(0.25)
