@@ -11,10 +11,10 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 PIP_FLAGS := -qq --disable-pip-version-check
 
-.PHONY: help install lab notebooks test test-vllm base problems bench clean
+.PHONY: help install lab notebooks test test-vllm base problems experiments results bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## install the library and its tools into .venv
 
@@ -41,6 +41,14 @@ base: $(STAMP) ## train the base reasoners into data/models and measure them (45
 
 problems: $(STAMP) ## write the shipped problem files into data/problems
 	$(RUN) -m mrt_lib.tasks data/problems
+
+experiments: $(STAMP) ## train and measure every arm that is missing (hours; resumes), then `make results`
+	$(RUN) -m experiments
+	$(MAKE) results
+
+results: $(STAMP) ## rebuild tables, figures and headline numbers from the raw runs in data/results/runs
+	$(RUN) -m experiments.results
+	$(RUN) -m tools.readme
 
 bench: $(STAMP) ## speed, measured as ratios, into data/results
 	$(RUN) -m benchmarks.prover
