@@ -63,8 +63,8 @@ class TrainConfig:
     """
 
     steps: int = 160
-    prompts: int = 32
-    group: int = 8
+    prompts: int = 8
+    group: int = 4
     thinking_tokens: int = 44
     episodes: int = 4
     answer_tokens: int = 2
