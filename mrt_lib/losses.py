@@ -2,10 +2,12 @@
 
 A batch has one row per rollout and one column per token. Every loss is a weighted sum over tokens,
 
-    loss = sum_it w_it * (-min(rho_it A_it, clip(rho_it, 1 - low, 1 + high) A_it) + beta KL_it),
+    loss = sum_it w_it * (-min(rho_it A_it, clip(rho_it, 1 - low, 1 + high) A_it) + beta rho_it KL_it),
 
-with rho_it = pi(token) / pi_old(token). The losses differ in the weights w alone, which are one number
-per rollout and known before the first forward pass, so micro-batches add up to the whole.
+with rho_it = pi(token) / pi_old(token). In the KL term rho corrects for tokens drawn from pi_old; its
+own gradient makes the whole that of KL(pi, reference) (DeepSeek-V3.2, arXiv 2512.02556). The losses
+differ in the weights w alone, which are one number per rollout and known before the first forward
+pass, so micro-batches add up to the whole.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ def policy_loss(
     losses = -torch.minimum(ratio * advantages, clipped * advantages)
     divergence = torch.zeros_like(losses)
     if reference is not None:
-        divergence = kl_estimate(torch.where(mask, reference - log_probs, 0.0))
+        divergence = ratio * kl_estimate(torch.where(mask, reference - log_probs, 0.0))
         losses = losses + config.kl * divergence
     out = ((ratio < 1 - config.clip_low) & (advantages < 0)) | (
         (ratio > 1 + config.clip_high) & (advantages > 0)

@@ -56,7 +56,7 @@ def extend(
     generations = engine.generate(prompts, replace(sampling, stop=((close,),)), progress)
     longer = []
     for trace, generation in zip(traces, generations, strict=True):
-        room = sampling.max_new_tokens - len(trace.thought_ids)
+        room = max(0, sampling.max_new_tokens - len(trace.thought_ids))
         finished = generation.finish == "stop" and len(generation.token_ids) <= room
         new = generation.token_ids[:room]
         thought = trace.thought_ids + new[: len(new) - finished]

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from mrt_lib.base_reasoner import RECIPES, build_model, build_tokenizer, demonstrations
-from mrt_lib.finetuning import Example, FinetuneConfig, finetune, learning_rate
+from mrt_lib.finetuning import Example, FinetuneConfig, finetune
+from mrt_lib.schedule import warmup_cosine
 
 TOKENIZER = build_tokenizer()
 CONFIG = FinetuneConfig(steps=6, learning_rate=1e-3, warmup=2, micro_batch_tokens=400, checkpoint_every=2)
@@ -54,12 +55,12 @@ def test_nothing_to_learn_is_an_error(tmp_path):
 
 
 def test_learning_rate_warms_up_and_decays():
-    config = FinetuneConfig(steps=100, learning_rate=1.0, warmup=10)
-    rates = [learning_rate(step, config) for step in range(100)]
+    rates = [warmup_cosine(step, 100, 10, peak=1.0) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == rates[10] == pytest.approx(1.0)
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
     assert rates[-1] == pytest.approx(0.01, abs=1e-3)
+    assert warmup_cosine(0, 100, 0, peak=1.0) == 1.0
 
 
 def test_training_learns(tmp_path):

@@ -11,7 +11,7 @@ from mrt_lib.base_reasoner import build_model, build_tokenizer
 from mrt_lib.engines import Generation, Sampling, TransformersEngine
 from mrt_lib.evaluation import evaluate
 from mrt_lib.prover import ExactProver
-from mrt_lib.rollouts import answer, closing_ids, think
+from mrt_lib.rollouts import answer, closing_ids, extend, think
 from mrt_lib.tasks import RootSearch
 from mrt_lib.templates import R1, TESTBED, encode
 from mrt_lib.traces import Trace
@@ -63,6 +63,35 @@ def test_closing_text_at_earlier_prefixes_is_always_forced():
     trace = think(Scripted(f"{EPISODE} </think>"), TOKENIZER, TESTBED, PROBLEMS[:1], Sampling(12))[0]
     texts = [TOKENIZER.decode(closing_ids(TOKENIZER, TESTBED, trace, j)) for j in (0, 1)]
     assert texts == ["time up </think>", "</think>"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "boundaries", "finished", "log_probs"),
+    [
+        (30, [11, 22], True, 23),
+        (23, [11, 22], True, 23),
+        (22, [11, 22], False, 22),
+        (12, [11, 12], False, 12),
+    ],
+)
+def test_extending_stays_within_the_budget_of_the_whole_thought(budget, boundaries, finished, log_probs):
+    started = think(Scripted(EPISODE), TOKENIZER, TESTBED, PROBLEMS[:1], Sampling(11))
+    engine = Scripted(f"{EPISODE} </think>")
+    longer = extend(engine, TOKENIZER, TESTBED, started, Sampling(budget))[0]
+    assert engine.prompts[0] == f"solve {PROBLEMS[0].question} <think> {EPISODE}"
+    assert (longer.boundaries, longer.finished, len(longer.thought_log_probs)) == (
+        boundaries,
+        finished,
+        log_probs,
+    )
+    assert longer.thought_ids == encode(TOKENIZER, f"{EPISODE} {EPISODE}")[: boundaries[-1]]
+
+
+@pytest.mark.parametrize("budget", [9, 11])
+def test_extending_a_thought_that_fills_its_budget_changes_nothing(budget):
+    started = think(Scripted(EPISODE), TOKENIZER, TESTBED, PROBLEMS[:1], Sampling(11))
+    for text in (EPISODE, "</think>"):
+        assert extend(Scripted(text), TOKENIZER, TESTBED, started, Sampling(budget)) == started
 
 
 def test_model_without_the_think_tokens():
