@@ -41,12 +41,28 @@ def test_nothing_is_drawn_or_printed_without_a_notebook(capfd):
 
 
 def test_one_picture_for_all_runs_is_redrawn_in_place(screen):
-    watched = live.LivePlot({"value": "J"}, steps=2)
+    watched = live.LivePlot({"value": "J"}, steps=2, every=0)
     for name in ("grpo", "mrt"):
         report = watched.watch(name)
         report(LOG[:1])
         report(LOG)
     assert screen.calls == [("display", b"\x89PNG"), *[("update", b"\x89PNG")] * 3]
+
+
+def test_between_two_pictures_lies_a_pause_but_the_last_step_is_drawn(screen):
+    watched = live.LivePlot({"value": "J"}, steps=3, every=1e6)
+    report = watched.watch("grpo")
+    for steps in (1, 2, 3):
+        report([{"step": i, "value": 0.0} for i in range(steps)])
+    assert [call for call, _ in screen.calls] == ["display", "update"]
+
+
+def test_lines_are_running_means_over_faint_single_steps():
+    watched = live.LivePlot({"value": "J"}, steps=2, window=2)
+    watched.watch("grpo")(LOG)
+    dots, mean = watched.figure().axes[0].lines
+    assert dots.get_ydata().tolist() == [0.2, 0.3]
+    assert mean.get_ydata().tolist() == [0.2, 0.25]
 
 
 def test_every_column_has_a_panel_and_every_run_a_line():
@@ -60,7 +76,7 @@ def test_every_column_has_a_panel_and_every_run_a_line():
     assert value.lines[0].get_color() == plots.SERIES["grpo"][0]
     assert str(entropy.lines[0].get_ydata()[0]) == "nan"
     assert (entropy.get_xlabel(), entropy.get_ylabel()) == ("step", "entropy, nats")
-    assert entropy.get_xlim() == (0.5, 9.5)
+    assert entropy.get_xlim() == (0, 10)
 
 
 def test_the_bar_counts_steps_and_goes_on_where_a_run_was_resumed(capfd):
