@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mrt_lib.algorithms import (
     PrefixOutcome,
     ShuffledProgress,
 )
+from mrt_lib.losses import LossConfig
 from mrt_lib.tasks import SHIPPED
 
 STEPS, PROMPTS, GROUP = 160, 8, 4
@@ -30,13 +32,16 @@ BUDGETS = {"root_search_31": 4, "root_search_63": 5}
 HEADLINE = ("grpo", "grpo_exact", "mrt_regret_to_go", "mrt_log_progress")
 
 
+UNSCALED, SEQUENCE_MEAN = "unscaled", "sequence_mean"
+
+
 @dataclass(frozen=True)
 class ArmSpec:
     """An arm and its tuning.
 
     Attributes:
         build: the arm for one value of its knob and a budget in episodes.
-        knobs: the values tried at every learning rate; one value needs no tuning of its own.
+        knobs: the value at which learning rates are tried, and two others to try at the best rate.
         like: the arm whose tuned learning rate and knob are taken over instead.
     """
 
@@ -45,27 +50,57 @@ class ArmSpec:
     like: str = ""
 
 
+def _scaled(build: Callable[..., Arm]) -> Callable[[Any, int], Arm]:
+    """An arm whose knob only says whether advantages are divided by the group's standard deviation."""
+    return lambda knob, _: build(scale=knob not in (False, UNSCALED))
+
+
+def _paid(build: Callable[..., Arm], alpha: float, **fixed: Any) -> Callable[[Any, int], Arm]:
+    """An arm whose knob is alpha, or "unscaled" with the first alpha."""
+
+    def arm(knob: Any, budget: int) -> Arm:
+        own = alpha if knob == UNSCALED else knob
+        return build(alpha=own, budget=budget, scale=knob != UNSCALED, **fixed)
+
+    return arm
+
+
+def _offline(knob: Any, _: int) -> Arm:
+    return MRTOffline("group", scale=False) if knob == UNSCALED else MRTOffline(knob)
+
+
+def _length_penalty(weight: float, correct_only: bool = True) -> ArmSpec:
+    return ArmSpec(_scaled(partial(LengthPenalty, weight, correct_only)), like="grpo")
+
+
+def _exact(rule: str, alpha: float) -> ArmSpec:
+    return ArmSpec(_paid(MRTExact, alpha, rule=rule), (alpha, 4 * alpha, UNSCALED))
+
+
+def _online(branches: int, rule: str = "progress") -> ArmSpec:
+    arm = _paid(MRTOnline, 2.0, branches=branches, rule=rule)
+    if (branches, rule) == (4, "progress"):
+        return ArmSpec(arm, (2.0, 8.0, UNSCALED))
+    return ArmSpec(arm, like="mrt_online_4" if rule == "progress" else "mrt_regret_to_go")
+
+
 ARMS: dict[str, ArmSpec] = {
-    "grpo": ArmSpec(lambda scale, _: GRPO(scale), (True, False)),
-    "grpo_exact": ArmSpec(lambda scale, _: GRPOExact(scale), (True, False)),
-    "mrt_regret_to_go": ArmSpec(lambda alpha, budget: MRTExact("regret_to_go", alpha, budget), (2.0, 8.0)),
-    "mrt_log_progress": ArmSpec(lambda alpha, budget: MRTExact("log_progress", alpha, budget), (0.5, 2.0)),
-    "mrt_progress": ArmSpec(lambda alpha, budget: MRTExact("progress", alpha, budget), (2.0, 8.0)),
-    "mrt_offline": ArmSpec(lambda baseline, _: MRTOffline(baseline), ("group", "termination")),
-    "mrt_online_4": ArmSpec(lambda alpha, _: MRTOnline(4, alpha), (1.0, 4.0)),
-    "length_penalty_0.1": ArmSpec(lambda scale, _: LengthPenalty(0.1, True, scale), like="grpo"),
-    "length_penalty_0.3": ArmSpec(lambda scale, _: LengthPenalty(0.3, True, scale), like="grpo"),
-    "length_penalty_1": ArmSpec(lambda scale, _: LengthPenalty(1.0, True, scale), like="grpo"),
-    "length_penalty_0.3_all": ArmSpec(lambda scale, _: LengthPenalty(0.3, False, scale), like="grpo"),
-    "mrt_online_1": ArmSpec(lambda alpha, _: MRTOnline(1, alpha), like="mrt_online_4"),
-    "mrt_online_16": ArmSpec(lambda alpha, _: MRTOnline(16, alpha), like="mrt_online_4"),
-    "mrt_online_4_regret_to_go": ArmSpec(
-        lambda alpha, budget: MRTOnline(4, alpha, "regret_to_go", budget), like="mrt_regret_to_go"
-    ),
-    "shuffled_progress": ArmSpec(
-        lambda alpha, budget: ShuffledProgress("regret_to_go", alpha, budget), like="mrt_regret_to_go"
-    ),
-    "prefix_outcome": ArmSpec(lambda *_: PrefixOutcome(), like="mrt_offline"),
+    "grpo": ArmSpec(_scaled(GRPO), (True, False, SEQUENCE_MEAN)),
+    "grpo_exact": ArmSpec(_scaled(GRPOExact), (True, False, SEQUENCE_MEAN)),
+    "mrt_regret_to_go": _exact("regret_to_go", 2.0),
+    "mrt_log_progress": _exact("log_progress", 0.5),
+    "mrt_progress": _exact("progress", 2.0),
+    "mrt_offline": ArmSpec(_offline, ("group", "termination", UNSCALED)),
+    "mrt_online_4": _online(4),
+    "length_penalty_0.1": _length_penalty(0.1),
+    "length_penalty_0.3": _length_penalty(0.3),
+    "length_penalty_1": _length_penalty(1.0),
+    "length_penalty_0.3_all": _length_penalty(0.3, correct_only=False),
+    "mrt_online_1": _online(1),
+    "mrt_online_16": _online(16),
+    "mrt_online_4_regret_to_go": _online(4, "regret_to_go"),
+    "shuffled_progress": ArmSpec(_paid(ShuffledProgress, 2.0, rule="regret_to_go"), like="mrt_regret_to_go"),
+    "prefix_outcome": ArmSpec(_scaled(PrefixOutcome), like="mrt_offline"),
 }
 
 
@@ -110,6 +145,11 @@ class Run:
         """Tuning runs see validation problems only."""
         return self.seed >= TUNING_SEED
 
+    @property
+    def loss(self) -> LossConfig:
+        """DAPO's normalisation, or GRPO's own mean per rollout where that is the knob."""
+        return LossConfig("grpo" if self.knob == SEQUENCE_MEAN else "dapo")
+
     def make_arm(self) -> Arm:
         """The arm with its knob set; an untrained run never uses its own."""
         return ARMS[self.arm].build(self.knob, self.budget) if self.steps else GRPO()
@@ -120,11 +160,11 @@ class Run:
 
 
 def tuning_runs(arm: str, runs: Path = RUNS) -> list[Run]:
-    """Four runs for every arm: three learning rates, then the knob's other value at the best of them."""
-    first, second = ARMS[arm].knobs
+    """Five runs for every arm: three learning rates, then the knob's other two values at the best of them."""
+    first, *others = ARMS[arm].knobs
     rates = [Run(arm, first, rate, TUNING_SEED) for rate in RATES]
     best = _best(rates, runs)
-    return [*rates, replace(best, knob=second)] if best else rates
+    return rates + [replace(best, knob=knob) for knob in others] if best else rates
 
 
 def chosen(arm: str, runs: Path = RUNS) -> Run | None:

@@ -48,6 +48,7 @@ def make_trainer(run: Run) -> Trainer:
         thinking_tokens=EPISODE_TOKENS * run.budget,
         episodes=run.budget,
         learning_rate=run.rate,
+        loss=run.loss,
         seed=run.seed,
         checkpoint_every=VALIDATE_EVERY,
     )

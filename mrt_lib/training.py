@@ -140,7 +140,10 @@ class Trainer:
         self.rollouts = self.arm.collect(
             self.policy, self._draw(number), self.config.group, self._seed(number)
         )
-        _check_rollouts(self.rollouts, self.config)
+        if not self.rollouts:
+            raise ValueError("the arm collected no rollouts; `collect` must return `group` for each problem")
+        if number == 0:
+            _check_budget(self.rollouts, self.config)
         advantages = self.arm.credit(self.rollouts)
         updating = time.perf_counter()
         rate = warmup_cosine(number, self.config.steps, self.config.warmup, self.config.learning_rate)
@@ -271,9 +274,7 @@ def _claim(folder: Path, arm: Arm, config: TrainConfig) -> None:
         raise ValueError(f"{folder} holds a run with another {', '.join(different)}; use a new folder")
 
 
-def _check_rollouts(rollouts: Sequence[Rollout], config: TrainConfig) -> None:
-    if not rollouts:
-        raise ValueError("the arm collected no rollouts; `collect` must return `group` for each problem")
+def _check_budget(rollouts: Sequence[Rollout], config: TrainConfig) -> None:
     if all(r.trace.n_episodes <= 1 and len(r.trace.thought_ids) == config.thinking_tokens for r in rollouts):
         raise ValueError(
             f"every thought was cut inside its first episode: thinking_tokens={config.thinking_tokens} "

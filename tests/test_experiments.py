@@ -28,7 +28,8 @@ def test_tuning_tries_three_rates_and_then_the_other_knob_at_the_best(tmp_path):
     rates = [Run("grpo", True, rate, TUNING_SEED) for rate in RATES]
     assert tuning_runs("grpo", tmp_path) == rates
     write_tuning(tmp_path, dict(zip(rates, (0.3, 0.5, 0.4), strict=True)))
-    assert tuning_runs("grpo", tmp_path) == [*rates, replace(rates[1], knob=False)]
+    others = [replace(rates[1], knob=knob) for knob in (False, "sequence_mean")]
+    assert tuning_runs("grpo", tmp_path) == [*rates, *others]
     assert chosen("grpo", tmp_path) is None
 
 
@@ -36,7 +37,7 @@ def test_tuning_tries_three_rates_and_then_the_other_knob_at_the_best(tmp_path):
 def test_the_highest_validation_value_is_chosen(tmp_path, other, knob):
     rates = [Run("grpo", True, rate, TUNING_SEED) for rate in RATES]
     write_tuning(tmp_path, dict(zip(rates, (0.3, 0.5, 0.4), strict=True)))
-    write_tuning(tmp_path, {tuning_runs("grpo", tmp_path)[-1]: other})
+    write_tuning(tmp_path, {tuning_runs("grpo", tmp_path)[3]: other, tuning_runs("grpo", tmp_path)[4]: 0.1})
     assert (chosen("grpo", tmp_path).knob, chosen("grpo", tmp_path).rate) == (knob, RATES[1])
     assert chosen("length_penalty_1", tmp_path).knob == knob
 
@@ -50,7 +51,7 @@ def test_no_run_is_planned_twice_and_no_test_seed_is_a_tuning_seed():
 @pytest.mark.parametrize("arm", ARMS)
 def test_every_arm_has_its_own_knobs_or_takes_over_tuned_ones(arm):
     spec = ARMS[arm]
-    assert len(spec.knobs) == (0 if spec.like else 2)
+    assert len(spec.knobs) == (0 if spec.like else 3)
     assert not spec.like or ARMS[spec.like].knobs
 
 
