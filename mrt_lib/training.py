@@ -259,8 +259,9 @@ def _step_or_keep_traces(trainer: Trainer, folder: Path) -> None:
 
 
 def _save(trainer: Trainer, folder: Path) -> None:
-    save_checkpoint(folder / "checkpoint.pt", trainer.state())
+    # A run killed between the two resumes from the older checkpoint and writes both again.
     write_csv(folder / "log.csv", trainer.log)
+    save_checkpoint(folder / "checkpoint.pt", trainer.state())
 
 
 def _claim(folder: Path, arm: Arm, config: TrainConfig) -> None:
@@ -275,7 +276,8 @@ def _claim(folder: Path, arm: Arm, config: TrainConfig) -> None:
 
 
 def _check_budget(rollouts: Sequence[Rollout], config: TrainConfig) -> None:
-    if all(r.trace.n_episodes <= 1 and len(r.trace.thought_ids) == config.thinking_tokens for r in rollouts):
+    thoughts = [r.trace for r in rollouts if not r.stopped]
+    if thoughts and all(t.n_episodes <= 1 and len(t.thought_ids) == config.thinking_tokens for t in thoughts):
         raise ValueError(
             f"every thought was cut inside its first episode: thinking_tokens={config.thinking_tokens} "
             "is less than one episode, raise it"
