@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mrt_lib.algorithms.base import Policy
+from mrt_lib.base_checks import skills
 from mrt_lib.engines.base import Sampling
 from mrt_lib.evaluation import Evaluation, evaluate
 from mrt_lib.prover import ExactProver
@@ -43,6 +44,7 @@ def test(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
         votes: (problems, 10) sampled answers at the training budget, 0 where none could be read.
         vote_tokens: (problems, 10) tokens of each.
         gold: (problems,).
+        trials .. search: what the traces got right, see `mrt_lib.base_checks.skills`.
         value_<task>: (problems, 9) mean J after 0 .. 8 episodes of each other task.
     """
     problems = _some(task, "test", 200)
@@ -55,6 +57,7 @@ def test(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
         "regret_optimum": np.stack([found.regret(b, optimum) for b in REGRET_BUDGETS], axis=1),
         "gold": np.array([int(p.answer) for p in problems]),
         **_shapes(found),
+        **skills(found, policy.tokenizer, task),
         **_votes(policy, problems),
     }
     for other in (t for t in SHIPPED if t != task):

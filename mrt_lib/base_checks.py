@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from mrt_lib.base_reasoner import FAMILIES, SHIPPED
 from mrt_lib.engines.base import Sampling
@@ -101,6 +102,31 @@ def rollout(folder: Path, task: RootSearch, problems: Sequence[Problem], seed: i
     return evaluate(engine, prover, tokenizer, TESTBED, problems, ROLLOUTS, sampling, ANSWER_TOKENS)
 
 
+def skills(found: Evaluation, tokenizer: PreTrainedTokenizerBase, task: RootSearch) -> dict[str, np.ndarray]:
+    """What the traces of an evaluation got right, per problem.
+
+    Returns:
+        Counts, shape (problems,): "trials" and, of them, right "format", "arithmetic", "verdict" and
+        "interval"; "prefixes" without a mistake and, summed over them, "judgement_error", the distance
+        of J from 1/|interval left|. "search", shape (problems, episodes + 1): mean value that a perfect
+        judge would give after 0 .. `EPISODES` trials, a trace keeping its value at its first mistake.
+    """
+    names = (*SKILLS, "trials", "prefixes", "judgement_error")
+    rows = {name: np.zeros(len(found.problems)) for name in names}
+    rows["search"] = np.zeros((len(found.problems), EPISODES + 1))
+    for i, trace in enumerate(found.traces):
+        row = i // found.rollouts
+        trials = read_trials(task, decode(tokenizer, trace.thought_ids))
+        for skill, count in grade_trials(task, found.problems[row], trials).items():
+            rows[skill][row] += count
+        truth = np.array(consistent_values(task, found.problems[row], trials))
+        valued = truth[: len(trace.values)]
+        rows["judgement_error"][row] += np.abs(np.array(trace.values[: len(valued)]) - valued).sum()
+        rows["prefixes"][row] += len(valued)
+        rows["search"][row] += truth[np.minimum(np.arange(EPISODES + 1), len(truth) - 1)] / found.rollouts
+    return rows
+
+
 def quality(folder: Path, task: RootSearch) -> dict[str, Interval]:
     """Skills, calibration and values on the task's test problems, with intervals over problems.
 
@@ -110,21 +136,12 @@ def quality(folder: Path, task: RootSearch) -> dict[str, Interval]:
     """
     found = rollout(folder, task, task.problems["test"])
     _, tokenizer = load_reasoner(folder)
-    right = {skill: np.zeros(len(found.problems)) for skill in (*SKILLS, "trials")}
-    errors, prefixes = np.zeros(len(found.problems)), np.zeros(len(found.problems))
-    for i, trace in enumerate(found.traces):
-        row, problem = i // found.rollouts, found.problems[i // found.rollouts]
-        trials = read_trials(task, decode(tokenizer, trace.thought_ids))
-        for skill, count in grade_trials(task, problem, trials).items():
-            right[skill][row] += count
-        truth = consistent_values(task, problem, trials)
-        errors[row] += np.abs(np.array(trace.values[: len(truth)]) - truth).sum()
-        prefixes[row] += len(truth)
+    right = skills(found, tokenizer, task)
     values = found.by_episode(EPISODES).mean(1)
     lengths = np.array([t.n_episodes for t in found.traces]).reshape(len(found.problems), -1).mean(1)
     result = {s: bootstrap(_share, right[s], right["format"], seed=0) for s in SKILLS[1:]}
     result["format"] = bootstrap(_share, right["format"], right["trials"], seed=0)
-    result["judgement_error"] = bootstrap(_share, errors, prefixes, seed=0)
+    result["judgement_error"] = bootstrap(_share, right["judgement_error"], right["prefixes"], seed=0)
     result |= {f"J{j}": bootstrap(np.mean, values[:, j], seed=0) for j in (0, 1, 2, 4, 8, 16)}
     result["episodes"] = bootstrap(np.mean, lengths, seed=0)
     return result
