@@ -1,11 +1,13 @@
 """The runner, on small notebooks made here."""
 
+import base64
 import io
 import json
 import re
 
 import nbformat
 import pytest
+from PIL import Image
 from tqdm import tqdm
 
 from tools import notebook_files
@@ -164,3 +166,13 @@ def test_normalising_drops_progress_bars(options):
         ["before", "after"],
         ["J", "2/20", "[0.1,", "0.3]", "at", "5", "tokens/s"],
     ]
+
+
+def test_a_committed_figure_has_a_palette(tmp_path):
+    code = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+    path = make(tmp_path / "00_a.ipynb", code)
+    assert run(tmp_path)[0] == 0
+    png = notebook_files.read(path).cells[1].outputs[0].data["image/png"]
+    picture = Image.open(io.BytesIO(base64.b64decode(png)))
+    assert picture.mode == "P"
+    assert min(picture.size) > 100
