@@ -59,16 +59,20 @@ def arm_runs(arm: str, runs: Path = RUNS, **setting: Any) -> ArmRuns | None:
 
 
 def logs(arm: ArmRuns, runs: Path = RUNS) -> pd.DataFrame:
-    """The training logs of an arm's seeds, with columns arm, seed, tokens and wall (running sums)."""
+    """The training logs of an arm's seeds with the columns arm, base, task, seed, rollouts, tokens, wall.
+
+    `tokens` is a running sum. `wall` counts every step at the arm's median seconds per step, because the
+    machine was not always idle.
+    """
     frames = []
     for seed, facts in zip(arm.seeds, arm.facts, strict=True):
         frame = pd.read_csv(runs / Run(**facts["run"]).name / "log.csv")
         frame = frame.assign(arm=arm.run.arm, base=arm.run.base, task=arm.run.task, seed=seed)
         frame["rollouts"] = arm.run.prompts * arm.run.group
         frame["tokens"] = frame.policy_tokens.cumsum()
-        frame["wall"] = frame.seconds.cumsum()
         frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    joined = pd.concat(frames, ignore_index=True)
+    return joined.assign(wall=(joined.step + 1) * joined.seconds.median())
 
 
 def tuning_frame(runs: Path = RUNS) -> pd.DataFrame:

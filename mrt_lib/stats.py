@@ -96,6 +96,29 @@ def bootstrap_nested(
     return Interval(float(statistic(*arrays)), *_ends(estimates, level), seeds)
 
 
+def bootstrap_means(
+    samples: ArrayLike, *, seed: int, level: float = 0.95, resamples: int = 2000
+) -> list[Interval]:
+    """`bootstrap_nested` of the mean, for many quantities measured on the same seeds and problems.
+
+    Args:
+        samples: shape (seeds, problems, quantities), at least one seed and two problems, finite.
+            With one seed the interval is over problems alone.
+        seed: of this bootstrap's own generator.
+        level: of confidence, in (0, 1).
+        resamples: at least 2 / (1 - level).
+    """
+    array = np.asarray(samples, dtype=float)
+    seeds, problems, _ = array.shape
+    _check_level(level, resamples)
+    rng = np.random.default_rng(seed)
+    weights = [rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in (seeds, problems)]
+    estimates = np.einsum("rs,spq,rp->rq", weights[0], array, weights[1], optimize=True)
+    n = seeds if seeds > 1 else problems
+    means = array.mean((0, 1))
+    return [Interval(float(m), *_ends(e, level), n) for m, e in zip(means, estimates.T, strict=True)]
+
+
 def _paired(samples: tuple[ArrayLike, ...], axes: tuple[str, ...]) -> list[np.ndarray]:
     arrays = [np.asarray(sample) for sample in samples]
     if not arrays:
@@ -120,13 +143,17 @@ def _resample(
     resamples: int,
 ) -> np.ndarray:
     """The statistic of every resample, shape (resamples,)."""
+    _check_level(level, resamples)
+    rng = np.random.default_rng(seed)
+    draws = (draw(rng) for _ in range(resamples))
+    return np.array([float(statistic(*(array[drawn] for array in arrays))) for drawn in draws])
+
+
+def _check_level(level: float, resamples: int) -> None:
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, such as 0.95, got {level}")
     if resamples < (least := math.ceil(round(2 / (1 - level), 6))):
         raise ValueError(f"level {level} needs at least {least} resamples, got {resamples}")
-    rng = np.random.default_rng(seed)
-    draws = (draw(rng) for _ in range(resamples))
-    return np.array([float(statistic(*(array[drawn] for array in arrays))) for drawn in draws])
 
 
 def _ends(estimates: np.ndarray, level: float) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mrt_lib.stats import Interval, bootstrap, bootstrap_nested
+from mrt_lib.stats import bootstrap, bootstrap_means, bootstrap_nested
 
 
 def mean_difference(a, b):
@@ -109,3 +109,21 @@ def test_nested_is_crossed_and_paired():
 def test_bad_input(method, samples, options, message):
     with pytest.raises(ValueError, match=message):
         method(np.mean, *samples, **({"seed": 0} | options))
+
+
+def test_bootstrap_means_agrees_with_the_nested_bootstrap():
+    rng = np.random.default_rng(0)
+    samples = rng.random((6, 40, 2)) + rng.random((6, 1, 2))
+    for q, found in enumerate(bootstrap_means(samples, seed=1, resamples=4000)):
+        nested = bootstrap_nested(np.mean, samples[..., q], seed=2, resamples=4000)
+        assert found.value == pytest.approx(nested.value)
+        assert (found.low, found.high) == pytest.approx((nested.low, nested.high), abs=0.03)
+        assert found.n == 6
+
+
+def test_bootstrap_means_of_one_seed_is_over_problems():
+    samples = np.random.default_rng(0).random((1, 50, 1))
+    found = bootstrap_means(samples, seed=1, resamples=4000)[0]
+    alone = bootstrap(np.mean, samples[0, :, 0], seed=2, resamples=4000)
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high), abs=0.01)
+    assert found.n == 50
