@@ -20,6 +20,18 @@ NUMBERS = {
     "i1.packed_vs_naive_24": "packed pass against one pass per prefix, 24 episodes",
     "i1.packed_vs_naive_64": "packed pass against one pass per prefix, 64 episodes",
     "i1.packed_vs_sampled4_24": "packed pass against 4 sampled branches, 24 episodes",
+    "i2.J4_grpo": "GRPO: J after 4 episodes, the training budget",
+    "i2.J4_grpo_exact": "GRPO with the exact outcome: J after 4 episodes",
+    "i2.J4_best": "best MRT arm: J after 4 episodes",
+    "i2.gain_ratio_train_budget": "gain of the best MRT arm over base / GRPO's gain, 4 episodes",
+    "i2.gain_ratio_2x": "the same after 8 episodes, twice the training budget",
+    "i2.gain_ratio_vs_grpo_exact": "gain of the best MRT arm / gain of GRPO with the exact outcome",
+    "i2.gain_ratio_equal_time": "gain of the best MRT arm / GRPO's gain at equal training time",
+    "i2.token_efficiency": "tokens of thought that GRPO needs / MRT needs for GRPO's J at 4 episodes",
+    "i2.tokens_to_grpo_best": "training tokens that MRT needs for GRPO's best J, as a share of GRPO's",
+    "i2.regret_margin_min_over_budgets": "lead in normalised regret over GRPO and base, smallest over 5 budgets",
+    "i2.exact_share_of_step": "share of a training step spent on exact values",
+    "i2.step_vs_trl": "training step against TRL's GRPOTrainer, same work",
 }
 
 
