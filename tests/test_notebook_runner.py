@@ -5,9 +5,10 @@ import io
 import json
 import re
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 from tqdm import tqdm
 
 from tools import notebook_files
@@ -168,11 +169,18 @@ def test_normalising_drops_progress_bars(options):
     ]
 
 
-def test_a_committed_figure_has_a_palette(tmp_path):
-    code = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+def test_a_committed_figure_has_a_palette_and_keeps_its_colours(tmp_path):
+    figure, axes = plt.subplots()
+    axes.plot([3, 1, 2])
+    figure.colorbar(axes.imshow([[-1, 1]], cmap="PuOr"))
+    original = io.BytesIO()
+    figure.savefig(original, format="png")
+    plt.close(figure)
+    code = f"from IPython.display import Image\nImage({original.getvalue()!r})"
     path = make(tmp_path / "00_a.ipynb", code)
     assert run(tmp_path)[0] == 0
     png = notebook_files.read(path).cells[1].outputs[0].data["image/png"]
     picture = Image.open(io.BytesIO(base64.b64decode(png)))
     assert picture.mode == "P"
-    assert min(picture.size) > 100
+    difference = ImageChops.difference(picture.convert("RGB"), Image.open(original).convert("RGB"))
+    assert max(high for _, high in difference.getextrema()) <= 8

@@ -114,7 +114,9 @@ def _smaller(png: str) -> str:
     """The picture in base64 with a palette, unless that is no smaller."""
     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     file = io.BytesIO()
-    picture.quantize(256, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+    # Maximum coverage keeps the rare colours, such as those of a colour bar.
+    reduced = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    reduced.save(file, "png", optimize=True)
     found = base64.b64encode(file.getvalue()).decode()
     return min(found, png, key=len)
 
