@@ -193,9 +193,9 @@ def plan() -> list[Run]:
     sparse = Run("untrained", None, 0.0, 0, "base", 0, "root_search_63")
     order = [Run("untrained", None, 0.0, 0, base, 0) for base in ("base", "weak", "strong")] + [sparse]
     order += [run for arm in HEADLINE for run in tuning_runs(arm)]
-    order += _by_seed(HEADLINE, range(3))
+    order += _by_seed(HEADLINE, range(5)) + _by_seed(("mrt_progress", "mrt_offline"), range(3))
     order += [run for arm in tuned for run in tuning_runs(arm)]
-    order += _by_seed(HEADLINE, range(3, 5)) + _by_seed(rest, range(3))
+    order += _by_seed(rest, range(3))
     order += _by_seed(HEADLINE, range(5, 10))
     order += _by_seed(HEADLINE, range(3), task="root_search_63") + _by_seed(HEADLINE, range(3), **PLENTY)
     order += _by_seed(HEADLINE, range(3), base="weak") + _by_seed(HEADLINE, range(3), base="strong")
