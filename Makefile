@@ -52,6 +52,8 @@ results: $(STAMP) ## rebuild tables, figures and headline numbers from the raw r
 
 bench: $(STAMP) ## speed, measured as ratios, into data/results
 	$(RUN) -m benchmarks.prover
+	$(RUN) -m benchmarks.training
+	$(RUN) -m benchmarks.progress_cost
 	$(RUN) -m tools.readme
 
 clean: ## remove environments, pages and caches
