@@ -6,7 +6,9 @@ import signal
 import sys
 from pathlib import Path
 
+import peft  # noqa: F401  imported here once for all processes
 import torch
+from transformers import Qwen3ForCausalLM  # noqa: F401
 
 from mrt_lib.algorithms import GRPO, MRTExact, MRTOffline, MRTOnline
 from mrt_lib.checkpoints import load_checkpoint
