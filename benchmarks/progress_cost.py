@@ -40,7 +40,7 @@ from mrt_lib.training import TrainConfig, Trainer
 
 MODEL = Path("data/models/base")
 EPISODES = (4, 8, 16, 24, 48)
-THOUGHTS = (500, 1000, 2000)
+THOUGHTS = (500, 1000)
 TOKENS_PER_TRIAL = 13
 WARM_UP = 1
 RESULT = Path("data/results/benchmark_progress_cost.json")
