@@ -31,9 +31,10 @@ SETTINGS = {
     "snapshot_every": 2,
     "checkpoint_every": 2,
 }
+# MRT offline resumes after step 3 with the snapshot of step 2, which no later step takes again.
 CASES = {
     "mrt_exact": (MRTExact("regret_to_go", 1.0), {"loss": LossConfig(kl=0.1)}),
-    "mrt_offline": (MRTOffline(), {"snapshot_every": 3}),
+    "mrt_offline": (MRTOffline(), {"steps": 6, "checkpoint_every": 3}),
     "mrt_online": (MRTOnline(branches=2), {"loss": LossConfig("dr_grpo"), "updates": 2}),
     "grpo_full": (GRPO(), {"lora": None, "learning_rate": 1e-3, "loss": LossConfig("grpo")}),
 }

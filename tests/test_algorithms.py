@@ -83,6 +83,26 @@ def test_the_seed_decides_every_draw(policy, collected, name):
     assert [r.trace.thought_ids for r in others] != [r.trace.thought_ids for r in rollouts]
 
 
+@pytest.mark.parametrize("name", ["grpo", "mrt_offline", "mrt_online"])
+def test_no_two_draws_of_a_step_share_their_random_numbers(policy, name):
+    seeds = []
+
+    class Recorder:
+        def __init__(self, engine):
+            self.engine = engine
+
+        def generate(self, prompts, sampling, progress=False):
+            seeds.append(sampling.seed)
+            return self.engine.generate(prompts, sampling, progress)
+
+    parts = (policy.prover, policy.tokenizer, TESTBED, TASK, policy.thinking, policy.answering)
+    watched = Policy(Recorder(policy.engine), Recorder(policy.stale), *parts)
+    for step_seed in (1, 2):
+        ARMS[name].collect(watched, PROBLEMS[:1], 2, step_seed)
+    assert len(seeds) == {"grpo": 4, "mrt_offline": 6, "mrt_online": 6}[name]
+    assert len(set(seeds)) == len(seeds)
+
+
 @pytest.mark.parametrize("name", ARMS)
 def test_policy_tokens_are_counted(policy, collected, name):
     rollouts, tokens = collected[name]

@@ -1,5 +1,7 @@
 """Rows of tokens: what is learnt, what is only read, and that they are what the sampler saw."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,15 @@ def test_forced_text_is_read_and_not_learnt():
     log_probs, advantages = columns(row, [3, 4, 5, 6, 10, 11])
     assert log_probs == [-0.1, -0.2, -0.3, -0.4, -0.7, -0.8]
     assert advantages == [1, 2, 3, 4, 5, 6]
+
+
+def test_of_a_longer_closing_text_only_the_end_itself_is_learnt():
+    template = replace(TESTBED, finished_answer="up </think>")
+    one = rollout(finished=True)
+    row = token_row(TOKENIZER, template, one, np.arange(1.0, one.tokens + 1))
+    assert row.ids.tolist() == [*PROMPT, *THOUGHT, *encode(TOKENIZER, "up </think>"), 50, 1]
+    log_probs, advantages = columns(row, [3, 4, 5, 6, 8, 9, 10])
+    assert (log_probs[4:], advantages[4:]) == ([-0.5, -0.7, -0.8], [5, 6, 7])
 
 
 def test_given_tokens_are_read_and_not_learnt():
