@@ -38,7 +38,7 @@ def write_tables() -> None:
     trained = [logs(arm) for arm in arms if arm.run.steps]
     if trained:
         frame = pd.concat(trained, ignore_index=True)
-        columns = ["arm", "base", "task", "rollouts", "seed", *LOGGED]
+        columns = ["arm", "base", "task", "steps", "rollouts", "seed", *LOGGED]
         columns += [f"validation_J{k}" for k in (1, 2, 4, 8)]
         _write(frame.dropna(subset="validation_J4")[columns], "training.csv")
 

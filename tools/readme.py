@@ -29,7 +29,7 @@ NUMBERS = {
     "i2.gain_ratio_equal_time": "gain of the best MRT arm / GRPO's gain at equal training time",
     "i2.token_efficiency": "tokens of thought that GRPO needs / MRT needs for GRPO's J at 4 episodes",
     "i2.tokens_to_grpo_best": "training tokens that MRT needs for GRPO's best J, as a share of GRPO's",
-    "i2.regret_margin_min_over_budgets": "lead in normalised regret over GRPO and base, smallest over 5 budgets",
+    "i2.regret_margin_min_over_budgets": "lead in normalised regret over GRPO and base, least of 5 budgets",
     "i2.exact_share_of_step": "share of a training step spent on exact values",
     "i2.step_vs_trl": "training step against TRL's GRPOTrainer, same work",
 }
