@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
 
@@ -21,7 +21,8 @@ class Template:
         forced_answer: appended to a prefix of a thought to make the model answer now (mu).
         finished_answer: appended instead when the model itself has closed the thought.
         answer_end: the token that ends an answer.
-        boxed_answer: the answer is the last `\\boxed{}`; otherwise it is the whole text.
+        boxed_answer: the answer is the last `\\boxed{}`; otherwise it is the whole text. Where
+            `forced_answer` itself ends in an open `\\boxed{`, it is what stands before its brace.
         episode_marker: token that opens every episode, or "" where `openers` decide.
         openers: a step that starts with one of these may open an episode.
         continue_markers: texts that reopen a closed thought (budget forcing), in rotation.
@@ -84,7 +85,21 @@ R1 = Template(
     continue_markers=("\nWait", "\nBut wait", "\nAlternatively", "\nBut hold on"),
 )
 
-TEMPLATES = {template.name: template for template in (TESTBED, R1)}
+# The short forced text, for short answers without braces: an integer and "}" are a few tokens, so J is
+# exact. Two things to know. A tokenizer may write "}" and what follows as one token ("}\n", "}."); the
+# plain "}" ends an answer here, so exact values leave those endings out and are lower bounds (see
+# `merged_ends`). A thought that the model closed itself is sent into the same box, where the paper lets it
+# write on freely.
+BOX = "\\boxed{"
+R1_SHORT = replace(
+    R1,
+    name="r1_short",
+    forced_answer=f"{R1.forced_answer.split(R1.think_end)[0]}</think>\n\n**Final Answer**\n{BOX}",
+    finished_answer=f"\n</think>\n\n**Final Answer**\n{BOX}",
+    answer_end="}",
+)
+
+TEMPLATES = {template.name: template for template in (TESTBED, R1, R1_SHORT)}
 
 
 def get_template(name: str) -> Template:
@@ -136,19 +151,34 @@ def token_id(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
 
 def parse_answer(template: Template, text: str) -> str:
     """The answer in the text after the thought; "" where there is none to read."""
-    return last_boxed(text) if template.boxed_answer else text.strip()
+    if not template.boxed_answer:
+        return text.strip()
+    return _box_content(text) if template.forced_answer.endswith(BOX) else last_boxed(text)
 
 
 def last_boxed(text: str) -> str:
     """The content of the last `\\boxed{...}` with balanced braces, or ""."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return ""
-    depth, begin = 0, start + len("\\boxed")
-    for i in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[i], 0)
+    start = text.rfind(BOX)
+    return "" if start < 0 else _box_content(text[start + len(BOX) :])
+
+
+def merged_ends(tokenizer: PreTrainedTokenizerBase, template: Template) -> list[int]:
+    """Ids of the longer tokens that begin with `answer_end` and so end an answer too, sorted.
+
+    Their probability after a right answer is what an exact value with an open box misses.
+    """
+    texts = {i: decode(tokenizer, [i]) for i in set(tokenizer.get_vocab().values())}
+    end = template.answer_end
+    return sorted(i for i, text in texts.items() if text.startswith(end) and text != end)
+
+
+def _box_content(text: str) -> str:
+    """What stands before the brace that closes a box opened just before `text`, or ""."""
+    depth = 1
+    for i, character in enumerate(text):
+        depth += {"{": 1, "}": -1}.get(character, 0)
         if depth == 0:
-            return text[begin + 1 : i].strip()
+            return text[:i].strip()
     return ""
 
 
