@@ -1,6 +1,10 @@
 """Tasks: problems, verifiers, right answers and known optima."""
 
 from mrt_lib.tasks.base import Problem, Task, read_problems, select, write_problems
+from mrt_lib.tasks.callable import CallableTask, from_callable
+from mrt_lib.tasks.countdown import Countdown
+from mrt_lib.tasks.math import MathTask
+from mrt_lib.tasks.math_sources import PRESETS, Fields, Source
 from mrt_lib.tasks.root_search import RootSearch
 
 SHIPPED: tuple[RootSearch, ...] = (
@@ -20,10 +24,17 @@ def get_task(name: str) -> Task:
 
 
 __all__ = [
+    "PRESETS",
     "SHIPPED",
+    "CallableTask",
+    "Countdown",
+    "Fields",
+    "MathTask",
     "Problem",
     "RootSearch",
+    "Source",
     "Task",
+    "from_callable",
     "get_task",
     "read_problems",
     "select",

@@ -1,0 +1,79 @@
+"""The process in which math-verify runs: one JSON request per input line, one JSON reply per line.
+
+`mrt_lib.tasks.grading` starts it as a script, so that it imports math-verify and nothing else of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+MEMORY_LIMIT = 4 * 2**30
+
+
+def main() -> None:
+    """Answer requests until the input ends."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    sys.stdout = sys.stderr  # a library's print must not look like a reply
+    limit_memory()
+    import math_verify  # noqa: F401 (so that the first request does not pay for the import)
+
+    reply_to(replies, {"ready": True})
+    for line in sys.stdin:
+        request = json.loads(line)
+        set_alarm(request["seconds"])
+        try:
+            reply = grade(request["gold"], request["answer"])
+        except Exception as error:
+            reply = {"failure": f"{type(error).__name__}: {error}"[:200]}
+        set_alarm(0)
+        reply_to(replies, reply)
+
+
+def grade(gold: str, answer: str) -> dict[str, Any]:
+    """Whether the gold can be read, and whether the answer equals it.
+
+    No timeouts of math-verify's own: they need the signal handlers of a main thread and turn into a
+    quiet "wrong". The parent's deadline stands in for them. The extraction of plain expressions is left
+    out because it ends in sympy's `parse_expr`, which evaluates text.
+    """
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    def read(text: str) -> list[Any]:
+        boxed = f"\\boxed{{{text}}}"
+        return parse(boxed, [LatexExtractionConfig()], parsing_timeout=None, raise_on_error=True)
+
+    expected = read(gold)
+    if all(isinstance(item, str) for item in expected):
+        return {"gold_read": False, "right": False}
+    right = verify(expected, read(answer), timeout_seconds=None, raise_on_error=True)
+    return {"gold_read": True, "right": bool(right)}
+
+
+def set_alarm(seconds: float) -> None:
+    """End this process, even inside C code, after that much CPU time; 0 is never. Not on Windows."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def limit_memory() -> None:
+    """A number with billions of digits fails to fit instead of filling the machine."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    except (ImportError, ValueError, OSError):
+        pass
+
+
+def reply_to(stream: Any, reply: dict[str, Any]) -> None:
+    """Write one line."""
+    stream.write(json.dumps(reply) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    main()

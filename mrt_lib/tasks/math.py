@@ -1,0 +1,196 @@
+"""Mathematics problems with a gold answer, graded by math-verify (extra `math`)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mrt_lib.tasks.base import Problem
+from mrt_lib.tasks.grading import Grader, Ungraded
+from mrt_lib.tasks.math_sources import Fields, Located, Row, Source, get_source, locate, read_jsonl, read_row
+
+INTEGER = re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+)")
+REMEMBERED = 2**16
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A row that is no problem of the task: the place it stood at, and why."""
+
+    where: str
+    reason: str
+
+
+class MathTask:
+    """Problems with a gold answer in LaTeX or plain text; an answer is right if it equals the gold.
+
+    Equality is math-verify's: 1/2 is 0.5 and 18+1 is 19. `score` expects the answer alone, as
+    `parse_answer` reads it from a box; prose around it makes it wrong.
+
+    Attributes:
+        name: of the task.
+        problems: by split; ids are hashes of the questions, so the same question keeps its id.
+        dropped: rows left out: an unreadable gold and, in data sets, an empty or repeated problem.
+    """
+
+    def __init__(
+        self,
+        splits: Mapping[str, Iterable[Row]],
+        fields: Fields = Fields(),  # noqa: B008
+        name: str = "math",
+        deadline: float = 10.0,
+    ) -> None:
+        """Problems from rows at hand.
+
+        Args:
+            splits: split to rows.
+            fields: how a row is read.
+            name: of the task.
+            deadline: seconds of CPU time that grading one answer may take.
+
+        Raises:
+            ImportError: math-verify is missing.
+            ValueError: an empty or repeated problem, or no problem left in a split; split and row,
+                counted from 1, are named.
+        """
+        located = {split: locate(rows, f"{split} row") for split, rows in splits.items()}
+        self._fill(located, fields, name, deadline, strict=True)
+
+    @classmethod
+    def from_jsonl(
+        cls,
+        files: str | Path | Mapping[str, str | Path],
+        fields: Fields = Fields(),  # noqa: B008
+        name: str = "math",
+        deadline: float = 10.0,
+    ) -> MathTask:
+        """Problems from one JSONL file, which becomes the split "train", or from a file per split.
+
+        Raises:
+            FileNotFoundError, ImportError: as said there.
+            ValueError: as for rows, and for lines that are no JSON objects; file and line are named.
+        """
+        paths = files if isinstance(files, Mapping) else {"train": files}
+        task = cls.__new__(cls)
+        task._fill({s: read_jsonl(path) for s, path in paths.items()}, fields, name, deadline, strict=True)
+        return task
+
+    @classmethod
+    def from_dataset(cls, source: str | Source, limit: int | None = None, deadline: float = 10.0) -> MathTask:
+        """Problems of a preset ("gsm8k", see `PRESETS`) or of any `Source`.
+
+        Rows that are no problem are dropped, as nobody can edit the data set; see `dropped`.
+
+        Args:
+            source: name of a preset, or where the problems are and what their fields are called.
+            limit: most rows to read of every split.
+            deadline: seconds of CPU time that grading one answer may take.
+        """
+        name = source if isinstance(source, str) else source.dataset
+        source = get_source(source) if isinstance(source, str) else source
+        task = cls.__new__(cls)
+        located = {split: source.rows(split, limit) for split in source.splits}
+        task._fill(located, source.fields, name, deadline, strict=False)
+        return task
+
+    def sample(self, rng: np.random.Generator, n: int, split: str = "train") -> list[Problem]:
+        """`n` problems drawn with replacement; ValueError for an unknown split."""
+        if split not in self.problems:
+            raise ValueError(f"unknown split {split!r}; known: {sorted(self.problems)}")
+        pool = self.problems[split]
+        return [pool[i] for i in rng.integers(len(pool), size=n)]
+
+    def score(self, problem: Problem, answer_text: str) -> float:
+        """1.0 if the answer equals the gold, else 0.0; what cannot be graded is 0.0 and in `ungraded`."""
+        answer = answer_text.strip()
+        if not answer:
+            return 0.0
+        if _is_integer(problem.answer) and _is_integer(answer):
+            return float(_canonical(problem.answer) == _canonical(answer))
+        return float(self._right(problem.answer, answer))
+
+    def answers(self, problem: Problem) -> tuple[str, ...] | None:
+        """An integer gold, with and without thousands separators; None for other golds.
+
+        math-verify accepts more ("19.0", "18+1"), so exact values are those of answering plainly.
+        """
+        if not _is_integer(problem.answer):
+            return None
+        return tuple(dict.fromkeys((problem.answer, f"{int(problem.answer):,}")))
+
+    def optimal_values(self, episodes: int) -> None:
+        """None: no optimal policy is known."""
+
+    @property
+    def ungraded(self) -> list[Ungraded]:
+        """Answers that count as wrong because they could not be graded (deadline, error, length)."""
+        return self.grader.ungraded
+
+    def _fill(
+        self,
+        splits: Mapping[str, Iterable[Located]],
+        fields: Fields,
+        name: str,
+        deadline: float,
+        strict: bool,
+    ) -> None:
+        self.name, self.grader = name, Grader(deadline)
+        self._right = lru_cache(REMEMBERED)(lambda gold, answer: self.grader.compare(gold, answer).right)
+        self.dropped: list[Dropped] = []
+        self.problems: dict[str, list[Problem]] = {}
+        seen: dict[str, str] = {}
+        for split, rows in splits.items():
+            found = (self._problem(where, row, fields, seen, strict) for where, row in rows)
+            self.problems[split] = [problem for problem in found if problem]
+            if not self.problems[split]:
+                why = f"; the first was dropped: {self.dropped[0]}" if self.dropped else ""
+                raise ValueError(f"{name}: split {split!r} has no problems{why}")
+        if self.dropped:
+            counts = dict(Counter(d.reason for d in self.dropped).most_common(3))
+            message = f"{name}: {len(self.dropped)} rows dropped, listed in `dropped`; mostly {counts}"
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+    def _problem(
+        self, where: str, row: Row, fields: Fields, seen: dict[str, str], strict: bool
+    ) -> Problem | None:
+        try:
+            question, gold = read_row(where, row, fields)
+            if question in seen:
+                raise ValueError(f"{where}: repeats the problem at {seen[question]}")
+        except ValueError as error:
+            if strict:
+                raise
+            self.dropped.append(Dropped(where, str(error).removeprefix(f"{where}: ")))
+            return None
+        seen[question] = where
+        if reason := self._unreadable(gold):
+            self.dropped.append(Dropped(where, reason))
+            return None
+        digest = hashlib.sha256(question.encode(errors="surrogatepass")).hexdigest()[:16]
+        answer = _canonical(gold) if _is_integer(gold) else gold
+        return Problem(f"{self.name}:{digest}", self.name, question, answer)
+
+    def _unreadable(self, gold: str) -> str:
+        """Why a gold is of no use, or ""; an integer needs no grader to be read."""
+        if _is_integer(gold):
+            return ""
+        verdict = self.grader.compare(gold, gold)
+        if verdict.reason or not verdict.gold_read:
+            return f"unreadable gold: {verdict.reason or 'no mathematics'}"
+        return "" if verdict.right else "unreadable gold: it does not equal itself"
+
+
+def _is_integer(text: str) -> bool:
+    return len(text) <= 1000 and INTEGER.fullmatch(text) is not None
+
+
+def _canonical(text: str) -> str:
+    return str(int(text.replace(",", "")))
