@@ -37,7 +37,8 @@ def main(jobs: int) -> None:
             break
         for run in ready[: jobs - len(working)]:
             started[run], working[run] = time.time(), start(run)
-        time.sleep(1)
+        while all(process.poll() is None for process in working.values()):
+            time.sleep(1)
     if failed:
         sys.exit(f"{len(failed)} runs failed: {', '.join(sorted(r.name for r in failed))}")
 

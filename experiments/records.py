@@ -13,6 +13,7 @@ from mrt_lib.checkpoints import write_csv
 from mrt_lib.results import write_json
 
 RUNS = Path("data/results/runs")
+TOTALS = ("policy_tokens", "prover_tokens", "generate_seconds", "prove_seconds", "update_seconds", "seconds")
 
 
 def write_run(

@@ -13,7 +13,7 @@ import torch
 
 from experiments.measure import EPISODE_TOKENS, test, validate
 from experiments.plan import TASKS, Run, plan
-from experiments.records import RUNS, write_run
+from experiments.records import RUNS, TOTALS, write_run
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.results import provenance, sha256
 from mrt_lib.templates import TESTBED
@@ -65,14 +65,6 @@ def _watch(trainer: Trainer, run: Run, log: list[dict[str, float]]) -> None:
 def _facts(run: Run, trainer: Trainer, log: list[dict[str, float]]) -> dict[str, Any]:
     """Provenance and totals of a run."""
     weights = Path("data/models") / run.base / "model.safetensors"
-    totals = (
-        "policy_tokens",
-        "prover_tokens",
-        "generate_seconds",
-        "prove_seconds",
-        "update_seconds",
-        "seconds",
-    )
     validated = [row["validation_J4"] for row in log if "validation_J4" in row][-LAST_VALIDATIONS:]
     return {
         "run": asdict(run),
@@ -80,7 +72,7 @@ def _facts(run: Run, trainer: Trainer, log: list[dict[str, float]]) -> dict[str,
         "config": asdict(trainer.config),
         "base_sha256": sha256(weights),
         "validation_J4": float(np.mean(validated or validate(trainer.policy, TASKS[run.task])[4])),
-        **{name: sum(row[name] for row in log) for name in totals},
+        **{name: sum(row[name] for row in log) for name in TOTALS},
         "provenance": provenance(),
     }
 

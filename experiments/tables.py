@@ -12,12 +12,12 @@ import pandas as pd
 from experiments.load import ArmRuns, arm_runs, logs, tuning_frame
 from experiments.measure import EPISODES, OTHER_EPISODES, REGRET_BUDGETS, TOKEN_GRID, VOTES
 from experiments.plan import ARMS, PLENTY, STEPS
+from experiments.records import TOTALS
 from mrt_lib.stats import bootstrap_means
 from mrt_lib.voting import majority_at_k
 
 TABLES = Path("data/results")
 COLUMNS = ["arm", "base", "task", "steps", "rollouts", "metric", "x", "value", "low", "high", "seeds"]
-TOTALS = ("policy_tokens", "prover_tokens", "generate_seconds", "prove_seconds", "update_seconds", "seconds")
 LOGGED = ("step", "tokens", "wall", "thought_tokens", "episodes", "entropy", "silent_groups", "seconds")
 
 
@@ -44,7 +44,7 @@ def write_tables() -> None:
 
 
 def arm_rows(arm: ArmRuns) -> Iterator[tuple]:
-    """Every metric of an arm with its interval over seeds and problems, totals over seeds alone."""
+    """Every metric of an arm with its interval over seeds and problems; of totals, the range over seeds."""
     run = arm.run
     own = (run.arm, run.base, run.task, run.steps, run.prompts * run.group)
     for metric, xs, array in _metrics(arm):

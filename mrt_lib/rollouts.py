@@ -28,18 +28,9 @@ def think(
     Repeat a problem to think about it several times. The traces have no answer yet.
     """
     check_tokenizer(tokenizer, template)
-    close = token_id(tokenizer, template.think_end)
     prompts = [encode_prompt(tokenizer, template, p.question) for p in problems]
-    generations = engine.generate(prompts, replace(sampling, stop=((close,),)), progress)
-    traces = []
-    for problem, prompt, generation in zip(problems, prompts, generations, strict=True):
-        finished = generation.finish == "stop"
-        thought = generation.token_ids[: len(generation.token_ids) - finished]
-        boundaries = cut_thought(tokenizer, template, thought)
-        traces.append(
-            Trace(problem.id, prompt, thought, boundaries, finished, thought_log_probs=generation.log_probs)
-        )
-    return traces
+    empty = [Trace(p.id, prompt, [], [], False) for p, prompt in zip(problems, prompts, strict=True)]
+    return extend(engine, tokenizer, template, empty, sampling, progress)
 
 
 def extend(

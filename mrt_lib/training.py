@@ -17,6 +17,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mrt_lib.algorithms.base import Arm, Policy, Rollout
+from mrt_lib.algorithms.credit import groups
 from mrt_lib.checkpoints import load_checkpoint, save_checkpoint, write_csv
 from mrt_lib.engines.base import Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
@@ -197,11 +198,11 @@ class Trainer:
     def _update(self, advantages: Sequence[np.ndarray], rate: float) -> Row:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        config = self.config
         pairs = zip(self.rollouts, advantages, strict=True)
         rows = [token_row(self.tokenizer, self.template, r, a) for r, a in pairs]
-        shares = np.array_split(np.arange(len(rows)), config.updates)
-        stats = [self._optimizer_step([rows[i] for i in share]) for share in shares]
+        members = groups(self.rollouts)
+        shares = np.array_split(np.arange(len(members)), self.config.updates)
+        stats = [self._optimizer_step([rows[i] for g in share for i in members[g]]) for share in shares]
         return {name: float(np.mean([s[name] for s in stats])) for name in stats[0]}
 
     def _optimizer_step(self, rows: list[TokenRow]) -> Row:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -18,6 +18,8 @@ from mrt_lib.rollouts import answer, extend, think
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.templates import Template, decode, parse_answer
 from mrt_lib.traces import Trace
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,9 @@ def with_traces(rollouts: Sequence[Rollout], traces: Sequence[Trace]) -> list[Ro
     return [replace(r, trace=t) for r, t in zip(rollouts, traces, strict=True)]
 
 
-def repeat(problems: Sequence[Problem], group: int) -> list[Problem]:
-    """Each problem `group` times in a row."""
-    return [problem for problem in problems for _ in range(group)]
+def repeat(items: Sequence[T], group: int) -> list[T]:
+    """Each problem or trace `group` times in a row."""
+    return [item for item in items for _ in range(group)]
 
 
 def stream(seed: int, use: int) -> int:

@@ -18,23 +18,14 @@ import numpy as np
 from mrt_lib.algorithms.base import Policy, Rollout, repeat
 from mrt_lib.algorithms.credit import centre_by_episode, episode_credits, group_advantages, spread
 from mrt_lib.algorithms.grpo import GRPO
-from mrt_lib.algorithms.grpo_exact import valued_rollouts
-from mrt_lib.algorithms.mrt_offline import continued_rollouts, repeat_traces, stale_prefixes
+from mrt_lib.algorithms.mrt_exact import MRTExact
+from mrt_lib.algorithms.mrt_offline import continued_rollouts, stale_prefixes
 from mrt_lib.tasks.base import Problem
 
 
 @dataclass(frozen=True)
-class ShuffledProgress:
-    """`mrt_exact` with its credits shuffled; the fields are those of `MRTExact`."""
-
-    rule: str
-    alpha: float
-    budget: int = 4
-    scale: bool = True
-
-    def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
-        """Think and value every prefix exactly."""
-        return valued_rollouts(policy, problems, group, seed)
+class ShuffledProgress(MRTExact):
+    """`mrt_exact` with its credits shuffled."""
 
     def credit(self, rollouts: Sequence[Rollout]) -> list[np.ndarray]:
         """Outcome for every token, somebody's credit for each decision's tokens."""
@@ -52,7 +43,7 @@ class PrefixOutcome:
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """One stale prefix per problem, from which the whole group thinks on."""
-        prefixes = repeat_traces(stale_prefixes(policy, problems, seed), group)
+        prefixes = repeat(stale_prefixes(policy, problems, seed), group)
         return continued_rollouts(
             policy, repeat(problems, group), prefixes, [True] * len(prefixes), group, seed
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrt_lib.algorithms.base import Policy, Rollout, repeat, stream
-from mrt_lib.algorithms.credit import group_advantages, spread
+from mrt_lib.algorithms.grpo import GRPO
 from mrt_lib.tasks.base import Problem
 
 
@@ -28,9 +28,8 @@ class GRPOExact:
         return valued_rollouts(policy, problems, group, seed)
 
     def credit(self, rollouts: Sequence[Rollout]) -> list[np.ndarray]:
-        """The same advantage for every token of a rollout."""
-        advantages = group_advantages([r.reward for r in rollouts], rollouts, self.scale)
-        return [spread(r, a) for r, a in zip(rollouts, advantages, strict=True)]
+        """As in GRPO."""
+        return GRPO(self.scale).credit(rollouts)
 
 
 def valued_rollouts(policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:

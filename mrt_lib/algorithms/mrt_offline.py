@@ -32,7 +32,7 @@ class MRTOffline:
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """One stale prefix per problem; the first half of its group stops there, the rest goes on."""
-        prefixes = repeat_traces(stale_prefixes(policy, problems, seed), group)
+        prefixes = repeat(stale_prefixes(policy, problems, seed), group)
         goes_on = [i % group >= group // 2 for i in range(len(prefixes))]
         return continued_rollouts(policy, repeat(problems, group), prefixes, goes_on, group, seed)
 
@@ -84,11 +84,6 @@ def continued_rollouts(
         Rollout(p, t, i // group, policy.score(p, t), given=len(prefix.thought_ids), stopped=not on)
         for i, (p, t, prefix, on) in enumerate(zip(problems, answered, prefixes, goes_on, strict=True))
     ]
-
-
-def repeat_traces(traces: Sequence[Trace], group: int) -> list[Trace]:
-    """Each trace `group` times in a row."""
-    return [trace for trace in traces for _ in range(group)]
 
 
 def _above_termination(rollouts: Sequence[Rollout]) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -69,6 +69,22 @@ def read_problems(path: str | Path) -> list[Problem]:
         ValueError: the file is not UTF-8, a line is not JSON, a field is missing, unknown, empty or
             of the wrong type, or an id stands twice; file, line and field are named.
     """
+    problems: dict[str, Problem] = {}
+    for where, row in read_jsonl(path):
+        problem = _problem(where, row)
+        if problem.id in problems:
+            raise ValueError(f"{where}: field 'id' repeats {problem.id!r}")
+        problems[problem.id] = problem
+    return list(problems.values())
+
+
+def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row of a JSONL file with its "file:line".
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not UTF-8, or a line that is not one JSON object.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no problem file at {path}; `make problems` writes the shipped ones")
@@ -76,14 +92,9 @@ def read_problems(path: str | Path) -> list[Problem]:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    problems: dict[str, Problem] = {}
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            problem = _parse_line(f"{path}:{number}", line)
-            if problem.id in problems:
-                raise ValueError(f"{path}:{number}: field 'id' repeats {problem.id!r}")
-            problems[problem.id] = problem
-    return list(problems.values())
+            yield f"{path}:{number}", _row(f"{path}:{number}", line)
 
 
 def select(problems: Sequence[Problem], n: int, rng: np.random.Generator) -> list[Problem]:
@@ -93,13 +104,17 @@ def select(problems: Sequence[Problem], n: int, rng: np.random.Generator) -> lis
     return [problems[i] for i in rng.permutation(len(problems))[:n]]
 
 
-def _parse_line(where: str, line: str) -> Problem:
+def _row(where: str, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: not JSON ({error.msg})") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{where}: not JSON ({error})") from None
     if not isinstance(row, dict):
         raise ValueError(f"{where}: expected one JSON object per line, got {type(row).__name__}")
+    return row
+
+
+def _problem(where: str, row: dict[str, Any]) -> Problem:
     known = {f.name for f in fields(Problem)}
     if unknown := sorted(set(row) - known):
         raise ValueError(f"{where}: unknown field {unknown[0]!r}; the fields are {sorted(known)}")

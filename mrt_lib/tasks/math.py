@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mrt_lib.tasks.base import Problem
+from mrt_lib.tasks.base import Problem, read_jsonl
 from mrt_lib.tasks.grading import Grader, Ungraded
-from mrt_lib.tasks.math_sources import Fields, Located, Row, Source, get_source, locate, read_jsonl, read_row
+from mrt_lib.tasks.math_sources import Fields, Located, Row, Source, get_source, locate, read_row
 
 INTEGER = re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+)")
 REMEMBERED = 2**16

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from mrt_lib.tasks.optional import load
@@ -109,25 +107,6 @@ def locate(rows: Iterable[Row], where: str) -> Iterator[Located]:
     return ((f"{where} {i}", row) for i, row in enumerate(rows, start=1))
 
 
-def read_jsonl(path: str | Path) -> Iterator[Located]:
-    """Every row of a JSONL file with its "file:line".
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not UTF-8, or a line that is not one JSON object.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no problem file at {path}")
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield f"{path}:{number}", _parse(f"{path}:{number}", line)
-
-
 def read_row(where: str, row: Row, fields: Fields) -> tuple[str, str]:
     """Question and gold answer, stripped; ValueError where one is missing, empty or not text."""
     question, answer = _text(where, row, fields.question), _text(where, row, fields.answer)
@@ -146,13 +125,3 @@ def _text(where: str, row: Row, name: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
         raise ValueError(f"{where}: field {name!r} must be a non-empty text or a number, got {value!r}")
     return str(value).strip()
-
-
-def _parse(where: str, line: str) -> Row:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{where}: not JSON ({error})") from None
-    if not isinstance(row, dict):
-        raise ValueError(f"{where}: expected one JSON object per line, got {type(row).__name__}")
-    return row
