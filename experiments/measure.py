@@ -8,8 +8,9 @@ import numpy as np
 
 from mrt_lib.algorithms.base import Policy
 from mrt_lib.base_checks import skills
+from mrt_lib.budget_forcing import force_on
 from mrt_lib.engines.base import Sampling
-from mrt_lib.evaluation import Evaluation, evaluate
+from mrt_lib.evaluation import Evaluation, assess, evaluate
 from mrt_lib.prover import ExactProver
 from mrt_lib.tasks import SHIPPED, Problem, RootSearch
 from mrt_lib.templates import decode, parse_answer
@@ -20,6 +21,7 @@ EPISODES = 16
 OTHER_EPISODES = 8
 ROLLOUTS = 4
 VOTES = 10
+EXTENSIONS = 8
 # What the optimal policy spends on 1, 2, 4, 8 and 16 episodes: prompt 14, trials of 11, "time up </think>" 3.
 REGRET_BUDGETS = tuple(14 + EPISODE_TOKENS * k + 3 + int(ANSWER_TOKENS) for k in (1, 2, 4, 8, 16))
 TOKEN_GRID = tuple(range(20, 221, 10))
@@ -45,16 +47,22 @@ def test(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
         vote_tokens: (problems, 10) tokens of each.
         gold: (problems,).
         trials .. search: what the traces got right, see `mrt_lib.base_checks.skills`.
+        forced_value, forced_at_tokens, forced_regret_oracle: like their namesakes, for one trace of each
+            problem, forced on by up to 8 extensions.
         value_<task>: (problems, 9) mean J after 0 .. 8 episodes of each other task.
     """
     problems = _some(task, "test", 200)
     found = _evaluate(policy, task, problems, ROLLOUTS, EPISODES)
     optimum = task.optimal_values(EPISODES)
+    forced = _forced(policy, task, found)
     arrays = {
         "value": found.by_episode(EPISODES).mean(1),
         "at_tokens": found.by_tokens(TOKEN_GRID),
         "regret_oracle": np.stack([found.regret(b) for b in REGRET_BUDGETS], axis=1),
         "regret_optimum": np.stack([found.regret(b, optimum) for b in REGRET_BUDGETS], axis=1),
+        "forced_value": forced.by_episode(EPISODES).mean(1),
+        "forced_at_tokens": forced.by_tokens(TOKEN_GRID),
+        "forced_regret_oracle": np.stack([forced.regret(b) for b in REGRET_BUDGETS], axis=1),
         "gold": np.array([int(p.answer) for p in problems]),
         **_shapes(found),
         **skills(found, policy.tokenizer, task),
@@ -75,19 +83,26 @@ def _some(task: RootSearch, split: str, at_least: int) -> list[Problem]:
 def _evaluate(
     policy: Policy, task: RootSearch, problems: Sequence[Problem], rollouts: int, episodes: int
 ) -> Evaluation:
-    prover = ExactProver(
-        policy.prover.model, policy.tokenizer, policy.template, task, batch_tokens=policy.prover.batch_tokens
-    )
-    return evaluate(
-        policy.engine,
-        prover,
-        policy.tokenizer,
-        policy.template,
-        problems,
-        rollouts,
-        Sampling((EPISODE_TOKENS + 1) * episodes, 1.0, seed=SEED),
-        ANSWER_TOKENS,
-    )
+    parts = (policy.tokenizer, policy.template, problems, rollouts)
+    prover = _prover(policy, task)
+    return evaluate(policy.engine, prover, *parts, _thinking(episodes), ANSWER_TOKENS)
+
+
+def _forced(policy: Policy, task: RootSearch, found: Evaluation) -> Evaluation:
+    """The first trace of every problem with budget forcing, to the same thinking budget."""
+    parts = (policy.tokenizer, policy.template)
+    first = found.traces[:: found.rollouts]
+    traces = force_on(policy.engine, *parts, first, _thinking(EPISODES), EXTENSIONS)
+    return assess(_prover(policy, task), *parts, found.problems, traces, ANSWER_TOKENS)
+
+
+def _thinking(episodes: int) -> Sampling:
+    return Sampling((EPISODE_TOKENS + 1) * episodes, 1.0, seed=SEED)
+
+
+def _prover(policy: Policy, task: RootSearch) -> ExactProver:
+    own = policy.prover
+    return ExactProver(own.model, policy.tokenizer, policy.template, task, batch_tokens=own.batch_tokens)
 
 
 def _shapes(found: Evaluation) -> dict[str, np.ndarray]:

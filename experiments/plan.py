@@ -30,7 +30,8 @@ TUNING_SEED = 1000
 TASKS = {task.name: task for task in SHIPPED}
 BUDGETS = {"root_search_31": 4, "root_search_63": 5}
 HEADLINE = ("grpo", "grpo_exact", "mrt_regret_to_go", "mrt_log_progress")
-
+FIVE_SEEDS = ("mrt_progress", "mrt_offline", "mrt_online_4", "length_penalty_0.3")
+SLOWEST = "mrt_online_16"
 
 UNSCALED, SEQUENCE_MEAN = "unscaled", "sequence_mean"
 
@@ -43,11 +44,13 @@ class ArmSpec:
         build: the arm for one value of its knob and a budget in episodes.
         knobs: the value at which learning rates are tried, and two others to try at the best rate.
         like: the arm whose tuned learning rate and knob are taken over instead.
+        rate_of: the arm whose tuned learning rate is taken, in a control of the rate.
     """
 
     build: Callable[[Any, int], Arm]
     knobs: tuple[Any, ...] = ()
     like: str = ""
+    rate_of: str = ""
 
 
 def _scaled(build: Callable[..., Arm]) -> Callable[[Any, int], Arm]:
@@ -63,6 +66,10 @@ def _paid(build: Callable[..., Arm], alpha: float, **fixed: Any) -> Callable[[An
         return build(alpha=own, budget=budget, scale=knob != UNSCALED, **fixed)
 
     return arm
+
+
+def _other_rate(arm: str, rate_of: str) -> ArmSpec:
+    return replace(ARMS[arm], knobs=(), like=arm, rate_of=rate_of)
 
 
 def _offline(knob: Any, _: int) -> Arm:
@@ -101,6 +108,11 @@ ARMS: dict[str, ArmSpec] = {
     "mrt_online_4_regret_to_go": _online(4, "regret_to_go"),
     "shuffled_progress": ArmSpec(_paid(ShuffledProgress, 2.0, rule="regret_to_go"), like="mrt_regret_to_go"),
     "prefix_outcome": ArmSpec(_scaled(PrefixOutcome), like="mrt_offline"),
+}
+ARMS |= {
+    "grpo_at_mrt_rate": _other_rate("grpo", "mrt_regret_to_go"),
+    "grpo_exact_at_mrt_rate": _other_rate("grpo_exact", "mrt_regret_to_go"),
+    "mrt_regret_to_go_at_grpo_rate": _other_rate("mrt_regret_to_go", "grpo"),
 }
 
 
@@ -169,7 +181,11 @@ def tuning_runs(arm: str, runs: Path = RUNS) -> list[Run]:
 
 def chosen(arm: str, runs: Path = RUNS) -> Run | None:
     """The tuned setting, by J after 4 episodes at the last two validations; None before tuning ended."""
-    grid = tuning_runs(ARMS[arm].like or arm, runs)
+    spec = ARMS[arm]
+    if spec.rate_of:
+        own, other = chosen(spec.like, runs), chosen(spec.rate_of, runs)
+        return replace(own, arm=arm, rate=other.rate) if own and other else None
+    grid = tuning_runs(spec.like or arm, runs)
     best = _best(grid, runs) if len(grid) > len(RATES) else None
     return replace(best, arm=arm) if best else None
 
@@ -192,16 +208,19 @@ def plan() -> list[Run]:
     rest = [arm for arm in ARMS if arm not in HEADLINE]
     sparse = Run("untrained", None, 0.0, 0, "base", 0, "root_search_63")
     order = [Run("untrained", None, 0.0, 0, base, 0) for base in ("base", "weak", "strong")] + [sparse]
-    order += [run for arm in HEADLINE for run in tuning_runs(arm)]
-    order += _by_seed(HEADLINE, range(5)) + _by_seed(("mrt_progress", "mrt_offline"), range(3))
+    order += [run for arm in HEADLINE for run in tuning_runs(arm)] + _by_seed(HEADLINE, range(5))
     order += [run for arm in tuned for run in tuning_runs(arm)]
-    order += _by_seed(rest, range(3))
-    order += _by_seed(HEADLINE, range(5, 10))
-    order += _by_seed(HEADLINE, range(3), task="root_search_63") + _by_seed(HEADLINE, range(3), **PLENTY)
-    order += _by_seed(HEADLINE, range(3), base="weak") + _by_seed(HEADLINE, range(3), base="strong")
-    order += _by_seed([arm for arm in rest if ARMS[arm].knobs], range(3, 5))
-    order += _by_seed(("grpo",), range(3), steps=3 * STEPS)
+    order += _by_seed([arm for arm in rest if arm != SLOWEST], range(3)) + _by_seed(HEADLINE, range(5, 10))
+    order += _elsewhere(HEADLINE[:3]) + _by_seed([*FIVE_SEEDS], range(3, 5)) + _by_seed((SLOWEST,), range(3))
+    order += _by_seed(("grpo",), range(3), steps=3 * STEPS) + _elsewhere(HEADLINE)
+    order += _by_seed(HEADLINE, range(3), **PLENTY)
     return list(dict.fromkeys(order))
+
+
+def _elsewhere(arms: Sequence[str]) -> list[Run]:
+    """On the other bases and on the task with twice the candidates."""
+    others: list[dict[str, str]] = [{"task": "root_search_63"}, {"base": "weak"}, {"base": "strong"}]
+    return [run for changes in others for run in _by_seed(arms, range(3), **changes)]
 
 
 def _by_seed(arms: Sequence[str], numbers: range, **changes: Any) -> list[Run]:

@@ -93,10 +93,29 @@ def evaluate(
         raise ValueError(f"need problems and rollouts >= 1, got {len(problems)} and {rollouts}")
     repeated = [p for p in problems for _ in range(rollouts)]
     traces = think(engine, tokenizer, template, repeated, sampling, progress)
-    values = prover.values(repeated, traces)
-    traces = [replace(t, values=v.value.tolist()) for t, v in zip(traces, values, strict=True)]
-    tokens = [tokens_spent(tokenizer, template, t, answer_tokens) for t in traces]
-    return Evaluation(list(problems), rollouts, traces, tokens)
+    return assess(prover, tokenizer, template, problems, traces, answer_tokens)
+
+
+def assess(
+    prover: Prover,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    problems: Sequence[Problem],
+    traces: Sequence[Trace],
+    answer_tokens: float,
+) -> Evaluation:
+    """The evaluation of traces that are there, the same number for each problem, in their order.
+
+    Raises:
+        ValueError: a trace belongs to another problem, or the traces are not a multiple of the problems.
+    """
+    rollouts, rest = divmod(len(traces), len(problems))
+    if rest or not rollouts:
+        raise ValueError(f"{len(traces)} traces are no whole number of rollouts of {len(problems)} problems")
+    values = prover.values([p for p in problems for _ in range(rollouts)], traces)
+    valued = [replace(t, values=v.value.tolist()) for t, v in zip(traces, values, strict=True)]
+    tokens = [tokens_spent(tokenizer, template, t, answer_tokens) for t in valued]
+    return Evaluation(list(problems), rollouts, valued, tokens)
 
 
 def tokens_spent(

@@ -50,6 +50,9 @@ SERIES: dict[str, tuple[str, str, str]] = {
     "length_penalty_0.3_all": ("#c79a1e", "-", "H"),
     "shuffled_progress": ("#8a8a8a", "--", "p"),
     "prefix_outcome": ("#555555", "-.", "X"),
+    "grpo_at_mrt_rate": ("#b33951", ":", "s"),
+    "grpo_exact_at_mrt_rate": ("#d98a9a", ":", "s"),
+    "mrt_regret_to_go_at_grpo_rate": ("#173a63", ":", "P"),
 }
 # What an arm is called in a figure, where its name alone is terse.
 LABELS: dict[str, str] = {
@@ -71,6 +74,9 @@ LABELS: dict[str, str] = {
     "length_penalty_0.3_all": "length penalty 0.3, wrong answers too",
     "shuffled_progress": "shuffled credits",
     "prefix_outcome": "stale prefixes, outcome only",
+    "grpo_at_mrt_rate": "GRPO at MRT's rate",
+    "grpo_exact_at_mrt_rate": "GRPO, exact outcome, at MRT's rate",
+    "mrt_regret_to_go_at_grpo_rate": "MRT, regret-to-go, at GRPO's rate",
 }
 VALUE_COLOURS = sns.color_palette("ch:s=1.9,r=-.2,light=.97,dark=.35", as_cmap=True)
 

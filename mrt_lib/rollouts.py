@@ -44,10 +44,11 @@ def extend(
     """Unfinished thoughts thought on, each to at most `sampling.max_new_tokens` tokens in all."""
     close = token_id(tokenizer, template.think_end)
     prompts = [t.prompt_ids + t.thought_ids for t in traces]
-    generations = engine.generate(prompts, replace(sampling, stop=((close,),)), progress)
+    rooms = [max(0, sampling.max_new_tokens - len(t.thought_ids)) for t in traces]
+    asked = replace(sampling, max_new_tokens=max(1, *rooms), stop=((close,),))
+    generations = engine.generate(prompts, asked, progress)
     longer = []
-    for trace, generation in zip(traces, generations, strict=True):
-        room = max(0, sampling.max_new_tokens - len(trace.thought_ids))
+    for trace, generation, room in zip(traces, generations, rooms, strict=True):
         finished = generation.finish == "stop" and len(generation.token_ids) <= room
         new = generation.token_ids[:room]
         thought = trace.thought_ids + new[: len(new) - finished]

@@ -36,6 +36,7 @@ FLOORS = {
     "updates": 5,
     "metrics": 5,
     "training": 5,
+    "budget_forcing": 4,
     "evaluation": 5,
     "finetuning": 5,
     "base_reasoner": 6,
