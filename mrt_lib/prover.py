@@ -71,7 +71,7 @@ class SampledProver:
             raise ValueError(f"branches must be at least 1, got {branches}")
         stop = ((token_id(tokenizer, template.answer_end),),)
         self.engine, self.tokenizer, self.template, self.task = engine, tokenizer, template, task
-        self.branches, self.sampling = branches, replace(sampling, stop=stop)
+        self.branches, self.sampling = branches, replace(sampling, stop=stop, n=branches)
 
     def values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[PrefixValues]:
         """Unbiased values with their standard errors."""
@@ -84,8 +84,7 @@ class SampledProver:
         prompts = [
             traces[i].prefix(j) + closing_ids(self.tokenizer, self.template, traces[i], j) for i, j in places
         ]
-        repeated = [prompt for prompt in prompts for _ in range(self.branches)]
-        generations = iter(self.engine.generate(repeated, self.sampling))
+        generations = iter(self.engine.generate(prompts, self.sampling))
         results: list[list[list[ForcedAnswer]]] = [[] for _ in traces]
         for i, _ in places:
             results[i].append([self._grade(problems[i], next(generations)) for _ in range(self.branches)])

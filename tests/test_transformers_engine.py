@@ -1,6 +1,7 @@
 """TransformersEngine: reproducible, independent of batching, and from the distribution it reports."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,18 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(engine, pro
 
 def test_equal_prompts_in_one_call_are_drawn_apart(engine, prompts):
     assert len({tuple(t) for t in tokens(engine.generate([prompts[0]] * 8, SAMPLED))}) == 8
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
+@pytest.mark.parametrize("batch_tokens", [1, 300, 65_536])
+def test_several_generations_of_a_prompt_are_those_of_the_repeated_prompt(
+    model, prompts, sampling, batch_tokens
+):
+    found = TransformersEngine(model, batch_tokens).generate(prompts, replace(sampling, n=3))
+    expected = TransformersEngine(model).generate([p for p in prompts for _ in range(3)], sampling)
+    assert tokens(found) == tokens(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
@@ -225,6 +238,7 @@ def test_an_empty_prompt_is_named_and_no_prompts_give_nothing(engine):
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\], got 0.0"),
         ({"top_p": 1.1}, r"top_p must be in \(0, 1\], got 1.1"),
         ({"stop": ((1,), ())}, "a stop sequence is empty"),
+        ({"n": 0}, "n must be at least 1, got 0"),
     ],
 )
 def test_sampling_refuses_what_makes_no_sense(settings, message):

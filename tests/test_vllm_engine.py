@@ -130,6 +130,12 @@ def test_equal_prompts_in_one_call_are_drawn_apart(engine, prompts):
     assert len({tuple(t) for t in drawn}) > 1
 
 
+def test_several_generations_of_a_prompt_are_those_of_the_repeated_prompt(engine, prompts):
+    found = engine.generate(prompts[:5], replace(SAMPLED, n=3))
+    repeated = [p for p in prompts[:5] for _ in range(3)]
+    assert tokens(found) == tokens(engine.generate(repeated, SAMPLED))
+
+
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.7, 1.0), (1.5, 0.8)])
 def test_draws_follow_the_exact_distribution(model, engine, prompts, temperature, top_p):
     drawn = engine.generate([prompts[8]] * 2000, Sampling(1, temperature, top_p, seed=1))

@@ -16,7 +16,8 @@ class Sampling:
         temperature: 0 is greedy.
         top_p: nucleus mass in (0, 1].
         stop: token sequences that end a generation; the sequence is kept in the result.
-        seed: with the prompt's position in the call, fixes every draw of that prompt.
+        seed: with a generation's position in the result, fixes all its draws.
+        n: generations per prompt.
     """
 
     max_new_tokens: int
@@ -24,10 +25,13 @@ class Sampling:
     top_p: float = 1.0
     stop: tuple[tuple[int, ...], ...] = ()
     seed: int = 0
+    n: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_new_tokens, int) or self.max_new_tokens <= 0:
             raise ValueError(f"max_new_tokens must be a positive integer, got {self.max_new_tokens!r}")
+        if self.n < 1:
+            raise ValueError(f"n must be at least 1, got {self.n}")
         if self.temperature < 0:
             raise ValueError(f"temperature must be at least 0, got {self.temperature}")
         if not 0 < self.top_p <= 1:
@@ -58,7 +62,7 @@ class Engine(Protocol):
     def generate(
         self, prompts: Sequence[Sequence[int]], sampling: Sampling, progress: bool = False
     ) -> list[Generation]:
-        """One generation per prompt.
+        """The `sampling.n` generations of the first prompt, then those of the second, and so on.
 
         Raises:
             ValueError: a prompt is empty, or prompt and new tokens exceed the model's context.

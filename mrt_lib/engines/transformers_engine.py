@@ -24,8 +24,8 @@ from mrt_lib.engines.base import Generation, Sampling, check_prompts, cut_at_sto
 class TransformersEngine:
     """Generates with `model.generate`; a peft model samples with its active adapter.
 
-    Every prompt has its own random stream, made from the seed and the prompt's position, so how
-    prompts are batched does not change what is drawn.
+    Every generation has its own random stream, made from the seed and its position in the result, so
+    how prompts are batched does not change what is drawn. A prompt is read once for all its generations.
     """
 
     def __init__(self, model: PreTrainedModel, batch_tokens: int = 65_536) -> None:
@@ -38,13 +38,15 @@ class TransformersEngine:
     ) -> list[Generation]:
         """See `Engine.generate`. Prompts of similar length run together."""
         check_prompts(prompts, sampling, self.model.config.max_position_embeddings)
+        lengths = [(len(p) + sampling.max_new_tokens) * sampling.n for p in prompts]
         results: dict[int, Generation] = {}
         with _bar(len(prompts), progress) as bar:
-            for rows in by_length([len(p) + sampling.max_new_tokens for p in prompts], self.batch_tokens):
-                generations = self._generate_batch([prompts[i] for i in rows], rows, sampling)
+            for chosen in by_length(lengths, self.batch_tokens):
+                rows = [i * sampling.n + branch for i in chosen for branch in range(sampling.n)]
+                generations = self._generate_batch([prompts[i] for i in chosen], rows, sampling)
                 results |= dict(zip(rows, generations, strict=True))
-                bar.update(len(rows))
-        return [results[i] for i in range(len(prompts))]
+                bar.update(len(chosen))
+        return [results[row] for row in range(len(prompts) * sampling.n)]
 
     @torch.inference_mode()
     def _generate_batch(
@@ -55,8 +57,9 @@ class TransformersEngine:
         training = self.model.training
         self.model.eval()
         output = self.model.generate(
-            input_ids=ids,
-            attention_mask=mask,
+            input_ids=ids.repeat_interleave(sampling.n, dim=0),
+            attention_mask=mask.repeat_interleave(sampling.n, dim=0),
+            past_key_values=self._read_once(ids, mask, sampling.n),
             max_new_tokens=sampling.max_new_tokens,
             do_sample=False,
             eos_token_id=None,
@@ -68,6 +71,16 @@ class TransformersEngine:
         new_tokens = output[:, ids.shape[1] :].tolist()
         log_probs = torch.stack(sampler.log_probs, dim=1).tolist()
         return [cut_at_stop(*row, sampling.stop) for row in zip(new_tokens, log_probs, strict=True)]
+
+    def _read_once(self, ids: torch.Tensor, mask: torch.Tensor, n: int) -> Any:
+        """Keys and values of all but the last prompt token, `n` times; None if that saves nothing."""
+        if n == 1 or ids.shape[1] == 1:
+            return None
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        own = {"attention_mask": mask[:, :-1], "position_ids": positions[:, :-1]}
+        cache = self.model(ids[:, :-1], **own, use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(n)
+        return cache
 
 
 class _Sampler(LogitsProcessor):

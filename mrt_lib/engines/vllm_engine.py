@@ -29,9 +29,9 @@ class VLLMEngine:
     """Generates with vLLM from a saved model: token ids in, token ids and log-probabilities out.
 
     Greedy tokens are those of `TransformersEngine` up to rounding; sampled ones follow the same
-    distribution with other draws. Every prompt has its own seed, made from the sampling seed and the
-    prompt's position, so how vLLM batches does not choose the draws. It does change the rounding,
-    which can tip a near-tie.
+    distribution with other draws. Every generation has its own seed, made from the sampling seed and
+    its position in the result, so how vLLM batches does not choose the draws. It does change the
+    rounding, which can tip a near-tie.
     """
 
     def __init__(self, model_path: str | Path, dtype: str = "auto", **options: Any) -> None:
@@ -72,11 +72,10 @@ class VLLMEngine:
         """
         check_prompts(prompts, sampling, self.llm.llm_engine.model_config.max_model_len)
         _check_temperature(sampling.temperature)
-        outputs = self.llm.generate(
-            [{"prompt_token_ids": list(prompt)} for prompt in prompts],
-            [self._request(sampling, row) for row in range(len(prompts))],
-            use_tqdm=progress,
-        )
+        # Requests of their own, for a seed each; vLLM's prefix cache reads their prompt once.
+        repeated = [{"prompt_token_ids": list(prompt)} for prompt in prompts for _ in range(sampling.n)]
+        requests = [self._request(sampling, row) for row in range(len(repeated))]
+        outputs = self.llm.generate(repeated, requests, use_tqdm=progress)
         return [_generation(request.outputs[0], sampling) for request in outputs]
 
     def _request(self, sampling: Sampling, row: int) -> Any:
@@ -93,7 +92,7 @@ class VLLMEngine:
 
 
 def row_seed(seed: int, row: int) -> int:
-    """The seed of one prompt, 63 bits, from the sampling seed and the prompt's position."""
+    """The seed of one generation, 63 bits, from the sampling seed and its position in the result."""
     return int(np.random.SeedSequence((seed, row)).generate_state(1, np.uint64)[0] >> 1)
 
 
