@@ -100,14 +100,21 @@ def check_device() -> Check:
         import torch
 
         if torch.cuda.is_available():
-            dtype, reason = choose_dtype(torch.cuda.get_device_capability())
             torch.zeros(1, device="cuda")
-        else:
-            dtype, reason = choose_dtype(None, cpu_has_bf16())
+        dtype, reason = hardware_dtype()
     except Exception as error:
         hint = "check that the driver fits torch's CUDA version, or set CUDA_VISIBLE_DEVICES= to use the CPU"
         return Check("device", False, f"unusable: {error}", hint)
     return Check("device", True, f"{device_name()}, {dtype} for large models ({reason})")
+
+
+def hardware_dtype() -> tuple[str, str]:
+    """`choose_dtype` for the GPU at hand, or for this CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return choose_dtype(torch.cuda.get_device_capability())
+    return choose_dtype(None, cpu_has_bf16())
 
 
 def choose_dtype(capability: tuple[int, int] | None, cpu_bf16: bool = False) -> tuple[str, str]:

@@ -41,7 +41,13 @@ class Learner:
     """
 
     def __init__(self, base: PreTrainedModel, lora: LoraSettings | None, seed: int) -> None:
-        """Takes `base` over; `lora=None` trains every weight. `seed` makes the adapters' first values."""
+        """Takes `base` over; `lora=None` trains every weight. `seed` makes the adapters' first values.
+
+        Raises:
+            ValueError: every weight is to be trained in half precision, which rounds small updates away.
+        """
+        if lora is None and base.dtype != torch.float32:
+            raise ValueError(f"weights in {base.dtype} cannot be trained; load float32, or train adapters")
         self.lora = lora
         self.stale = copy.deepcopy(base).requires_grad_(False)
         if lora is None:

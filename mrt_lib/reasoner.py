@@ -9,13 +9,24 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from mrt_lib.environment import hardware_dtype
+
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+DTYPES = ("float32", "bfloat16", "float16")
 
 
-def load_reasoner(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model (fp32, evaluation mode, on the GPU if there is one) and tokenizer of a shipped reasoner.
+def load_reasoner(
+    folder: str | Path, dtype: str = "float32"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model (evaluation mode, on the GPU if there is one) and tokenizer of a saved reasoner.
+
+    Args:
+        folder: with the model, in safetensors, and its tokenizer.
+        dtype: of the weights: "float32", "bfloat16", "float16", or "auto" for what the hardware
+            computes best, printed with the reason. LoRA adapters are fp32 in any case.
 
     Raises:
+        ValueError: another dtype.
         FileNotFoundError: the folder or one of its files is missing; the files are named, because
             Transformers would quietly make up an empty tokenizer instead.
     """
@@ -24,8 +35,13 @@ def load_reasoner(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokeni
         raise FileNotFoundError(
             f"{folder} lacks {', '.join(missing)}; `make base` trains the shipped reasoners"
         )
+    if dtype == "auto":
+        dtype, reason = hardware_dtype()
+        print(f"weights in {dtype}: {reason}")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be auto, {', '.join(DTYPES)}, got {dtype!r}")
     logging.disable_progress_bar()
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     logging.enable_progress_bar()
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model.eval(), AutoTokenizer.from_pretrained(folder)

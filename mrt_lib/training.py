@@ -219,19 +219,18 @@ class Trainer:
         )
 
 
-def train(
-    trainer: Trainer, folder: str | Path, report: Callable[[list[Row]], None] = lambda _: None
-) -> list[Row]:
+def train(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], None]) -> list[Row]:
     """Run `trainer` to its last step, from the newest checkpoint in `folder` if there is one.
 
     `folder` gets config.json, log.csv and checkpoint.pt. An interrupt saves before it is passed on.
 
     Args:
-        report: called with the log after every step.
+        reports: called with the log after every step, such as those of `mrt_lib.live` and `mrt_lib.boards`.
 
     Raises:
         ValueError: the folder holds a run with another configuration.
         FloatingPointError: loss or gradient not finite; the step's traces are in failed_step.parquet.
+        MemoryError: a step does not fit; the message says what to reduce.
     """
     folder, config = Path(folder), trainer.config
     _claim(folder, trainer.arm, config)
@@ -240,7 +239,8 @@ def train(
     with deferred_interrupt() as raise_interrupt:
         while len(trainer.log) < config.steps:
             _step_or_keep_traces(trainer, folder)
-            report(trainer.log)
+            for report in reports:
+                report(trainer.log)
             try:
                 raise_interrupt()
             except KeyboardInterrupt:
@@ -257,6 +257,14 @@ def _step_or_keep_traces(trainer: Trainer, folder: Path) -> None:
     except FloatingPointError:
         save_traces(folder / "failed_step.parquet", [r.trace for r in trainer.rollouts])
         raise
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        raise MemoryError(
+            f"step {len(trainer.log)} does not fit in memory; reduce micro_batch_tokens, "
+            "generation_batch_tokens or prover_batch_tokens, then prompts x group: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
 
 
 def _save(trainer: Trainer, folder: Path) -> None:

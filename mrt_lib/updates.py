@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ def update(
         FloatingPointError: loss or gradient is not finite; nothing was updated.
     """
     weights = rollout_weights(torch.tensor([row.generated.sum() for row in rows]), loss.normalisation, limit)
+    scale = _loss_scale(learner.model.dtype, weights)
     used = [i for i, row in enumerate(rows) if row.has_signal or loss.kl]
     stats = dict.fromkeys(("loss", "clip_share", "kl"), 0.0)
     optimizer.zero_grad(set_to_none=True)
@@ -45,9 +47,12 @@ def update(
         chosen = [used[place] for place in places]
         batch = collate([rows[i] for i in chosen], learner.model.device)
         value, logged = _loss(learner, batch, weights[chosen].to(learner.model.device), loss, temperature)
-        value.backward()
+        (value * scale).backward()
         for name, number in {"loss": float(value.detach()), **logged}.items():
             stats[name] += number
+    for weight in learner.trained().values():
+        if scale != 1 and weight.grad is not None:
+            weight.grad /= scale
     norm = float(torch.nn.utils.clip_grad_norm_(learner.trained().values(), max_grad_norm)) if used else 0.0
     if not torch.isfinite(torch.tensor([stats["loss"], norm])).all():
         raise FloatingPointError(f"loss {stats['loss']} with a gradient of length {norm}")
@@ -55,6 +60,11 @@ def update(
         optimizer.step()
     learner.publish()
     return {**stats, "grad_norm": norm}
+
+
+def _loss_scale(dtype: torch.dtype, weights: torch.Tensor) -> float:
+    """A power of 2 that lets a token weigh about 1, so that gradients do not vanish in fp16; else 1."""
+    return 2.0 ** -math.floor(math.log2(float(weights.max()))) if dtype == torch.float16 else 1.0
 
 
 def _loss(

@@ -41,6 +41,7 @@ FLOORS = {
     "finetuning": 5,
     "base_reasoner": 6,
     "base_checks": 6,
+    "boards": 6,
     "plots": 6,
     "live": 6,
 }

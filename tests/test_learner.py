@@ -181,3 +181,22 @@ def test_a_learner_goes_on_from_its_state(lora, tmp_path):
     other.load(load_checkpoint(tmp_path / "state.pt", torch.device("cpu")))
     for a, b in ((one.model, other.model), (one.sampler, other.sampler), (one.stale, other.stale)):
         assert same(weights(a), weights(b))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_adapters_of_a_half_precision_base_are_float32(dtype):
+    one = Learner(copy.deepcopy(BASE).to(dtype), LORA, seed=0)
+    frozen = base_layers(one)
+    move(one)
+    one.publish()
+    assert {p.dtype for p in one.trained().values()} == {torch.float32}
+    assert {p.dtype for p in one.sampler.parameters()} == {dtype}
+    assert same(base_layers(one), frozen)
+    torch.testing.assert_close(scores(one.sampler), scores(one.model), atol=0.1, rtol=0)
+    assert not torch.allclose(scores(one.model), scores(one.stale), atol=0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_weights_are_not_trained_themselves(dtype):
+    with pytest.raises(ValueError, match="load float32, or train adapters"):
+        Learner(copy.deepcopy(BASE).to(dtype), None, seed=0)

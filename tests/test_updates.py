@@ -186,3 +186,21 @@ def test_token_log_probs_are_those_of_the_next_token_and_padding_is_not_seen(row
             logits = BASE(input_ids=ids[i : i + 1, :n]).logits[0] / temperature
             expected = logits.log_softmax(-1)[torch.arange(n - 1), ids[i, 1:n]]
             torch.testing.assert_close(found[i, : n - 1], expected, atol=1e-5, rtol=0)
+
+
+def test_small_gradients_survive_half_precision(rows):
+    """Each token weighs 1e-9 here, far below what fp16 can hold."""
+    loss, limit = LossConfig("dr_grpo"), 10**8
+
+    def gradient(dtype):
+        one = learner()
+        one.model.base_model.model.to(dtype)
+        for weight in one.trained().values():
+            weight.data = weight.data.float()
+        update(one, torch.optim.SGD(one.trained().values(), 1.0), rows, loss, limit, 1.0, 1e9, 10_000)
+        return torch.cat([p.grad.flatten() for p in one.trained().values()])
+
+    single, half = gradient(torch.float32), gradient(torch.float16)
+    assert 0 < single.abs().max() < 1e-7
+    assert torch.nn.functional.cosine_similarity(single, half, dim=0) > 0.999
+    assert half.norm() / single.norm() == pytest.approx(1, abs=0.01)
