@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
 from experiments.headline import best_arm
 from experiments.load import ArmRuns, arm_runs, logs
@@ -109,11 +108,8 @@ def _legend(ax: Axes, arms: list[ArmRuns]) -> None:
 
 
 def _save(figure: Figure, name: str) -> None:
-    """As a PNG with at most 256 colours; maximum coverage keeps the rare ones."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=120)
     plt.close(figure)
-    picture = Image.open(file).convert("RGB")
     FIGURES.mkdir(parents=True, exist_ok=True)
-    reduced = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    reduced.save(FIGURES / name, "PNG", optimize=True)
+    (FIGURES / name).write_bytes(plots.smaller_png(file.getvalue()))

@@ -44,15 +44,23 @@ def write_tables() -> None:
 
 
 def arm_rows(arm: ArmRuns) -> Iterator[tuple]:
-    """Every metric of an arm with its interval over seeds and problems; of totals, the range over seeds."""
+    """Every metric of an arm with its interval over seeds and problems; of totals, the range over seeds.
+
+    Seconds are steps x the median step of a seed, and their value is the median seed's: the machine was
+    not always idle.
+    """
     run = arm.run
     own = (run.arm, run.base, run.task, run.steps, run.prompts * run.group)
     for metric, xs, array in _metrics(arm):
         for x, found in zip(xs, bootstrap_means(array, seed=0), strict=True):
             yield (*own, metric, x, found.value, found.low, found.high, len(arm.seeds))
+    log = logs(arm).groupby("seed") if run.steps else None
     for name in TOTALS:
-        values = [fact[name] for fact in arm.facts]
-        yield (*own, name, np.nan, float(np.mean(values)), min(values), max(values), len(arm.seeds))
+        if log is not None and name.endswith("seconds"):
+            values = (run.steps * log[name].median()).tolist()
+        else:
+            values = [fact[name] for fact in arm.facts]
+        yield (*own, name, np.nan, float(np.median(values)), min(values), max(values), len(arm.seeds))
 
 
 def _metrics(arm: ArmRuns) -> Iterator[tuple[str, Sequence[float], np.ndarray]]:
@@ -61,6 +69,9 @@ def _metrics(arm: ArmRuns) -> Iterator[tuple[str, Sequence[float], np.ndarray]]:
     yield "J", episodes, arrays["value"]
     yield "search", episodes, arrays["search"]
     yield "J_at_tokens", TOKEN_GRID, arrays["at_tokens"]
+    yield "forced_J", episodes, arrays["forced_value"]
+    yield "forced_J_at_tokens", TOKEN_GRID, arrays["forced_at_tokens"]
+    yield "forced_regret_oracle", REGRET_BUDGETS, arrays["forced_regret_oracle"]
     for comparator in ("oracle", "optimum"):
         yield f"regret_{comparator}", REGRET_BUDGETS, arrays[f"regret_{comparator}"]
     for name in (name for name in arrays if name.startswith("value_")):

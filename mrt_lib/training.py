@@ -6,10 +6,8 @@ run that was killed at any moment goes on from its newest checkpoint and ends in
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,79 +19,20 @@ from mrt_lib.algorithms.credit import groups
 from mrt_lib.checkpoints import load_checkpoint, save_checkpoint, write_csv
 from mrt_lib.engines.base import Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
+from mrt_lib.guards import check_budget, claim, identity, memory_advice
 from mrt_lib.interrupts import deferred_interrupt
-from mrt_lib.learner import Learner, LoraSettings
-from mrt_lib.losses import LossConfig
+from mrt_lib.learner import Learner
 from mrt_lib.metrics import describe
 from mrt_lib.prover import ExactProver
-from mrt_lib.results import write_json
 from mrt_lib.schedule import warmup_cosine
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.templates import Template
 from mrt_lib.token_rows import TokenRow, token_row
 from mrt_lib.traces import save_traces
+from mrt_lib.train_config import TrainConfig
 from mrt_lib.updates import update
 
 Row = dict[str, float]
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train; the defaults are those of the experiments on two CPU cores.
-
-    Attributes:
-        steps: collections of rollouts.
-        prompts: problems per step.
-        group: rollouts per problem.
-        thinking_tokens: budget of a thought.
-        episodes: the same in episodes, for regret.
-        answer_tokens: most tokens of an answer, its end token included.
-        temperature: of thoughts and answers.
-        learning_rate: peak, reached after `warmup` steps, then a cosine down to a hundredth.
-        updates: optimiser steps per collection, each on its own share of the problems.
-        loss: which loss, clip range, KL weight.
-        max_grad_norm: longer gradients are cut to this length.
-        lora: adapters, or None to train every weight.
-        snapshot_every: steps between snapshots of the stale policy (MRT offline).
-        micro_batch_tokens: most tokens, padding included, in one forward pass of the update.
-            Reduce this first when memory runs out.
-        generation_batch_tokens: the same for sampling.
-        prover_batch_tokens: the same for exact values.
-        checkpoint_every: steps between checkpoints.
-        seed: of everything that is random.
-    """
-
-    steps: int = 160
-    prompts: int = 8
-    group: int = 4
-    thinking_tokens: int = 44
-    episodes: int = 4
-    answer_tokens: int = 2
-    temperature: float = 1.0
-    learning_rate: float = 1e-3
-    warmup: int = 5
-    updates: int = 1
-    loss: LossConfig = field(default_factory=LossConfig)
-    max_grad_norm: float = 1.0
-    lora: LoraSettings | None = field(default_factory=LoraSettings)
-    snapshot_every: int = 20
-    micro_batch_tokens: int = 1024
-    generation_batch_tokens: int = 65_536
-    prover_batch_tokens: int = 2048
-    checkpoint_every: int = 20
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        positive = ("steps", "prompts", "thinking_tokens", "episodes", "answer_tokens", "updates")
-        for name in (*positive, "snapshot_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.group < 2:
-            raise ValueError(f"a group of {self.group} has nothing to be compared with; use at least 2")
-        if self.updates > self.prompts:
-            raise ValueError(f"{self.updates} updates cannot share {self.prompts} problems; lower `updates`")
-        if self.loss.kl and self.lora is None:
-            raise ValueError("the KL term needs LoRA, whose absence is the reference; set kl=0 or lora")
 
 
 class Trainer:
@@ -103,6 +42,7 @@ class Trainer:
         learner: the model in training and its sampling copy.
         log: one row per step done.
         rollouts: of the newest step.
+        identity: what makes this run this run, see `mrt_lib.guards.identity`.
     """
 
     def __init__(
@@ -120,6 +60,7 @@ class Trainer:
             raise ValueError("no problems to train on")
         self.tokenizer, self.template, self.problems = tokenizer, template, list(problems)
         self.arm, self.config = arm, config
+        self.identity = identity(model, template, task, problems, arm, config)
         self.learner = Learner(model, config.lora, config.seed)
         self.optimizer = torch.optim.AdamW(self.learner.trained().values(), weight_decay=0.0)
         self.policy = self._policy(task)
@@ -144,7 +85,7 @@ class Trainer:
         if not self.rollouts:
             raise ValueError("the arm collected no rollouts; `collect` must return `group` for each problem")
         if number == 0:
-            _check_budget(self.rollouts, self.config)
+            check_budget(self.policy, self.rollouts)
         advantages = self.arm.credit(self.rollouts)
         updating = time.perf_counter()
         rate = warmup_cosine(number, self.config.steps, self.config.warmup, self.config.learning_rate)
@@ -228,12 +169,12 @@ def train(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], 
         reports: called with the log after every step, such as those of `mrt_lib.live` and `mrt_lib.boards`.
 
     Raises:
-        ValueError: the folder holds a run with another configuration.
+        ValueError: the folder holds another run: another configuration, arm, base, task or problems.
         FloatingPointError: loss or gradient not finite; the step's traces are in failed_step.parquet.
         MemoryError: a step does not fit; the message says what to reduce.
     """
     folder, config = Path(folder), trainer.config
-    _claim(folder, trainer.arm, config)
+    claim(folder, trainer.identity)
     if state := load_checkpoint(folder / "checkpoint.pt", trainer.learner.model.device):
         trainer.load(state)
     with deferred_interrupt() as raise_interrupt:
@@ -253,41 +194,14 @@ def train(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], 
 
 def _step_or_keep_traces(trainer: Trainer, folder: Path) -> None:
     try:
-        trainer.step()
+        with memory_advice(len(trainer.log)):
+            trainer.step()
     except FloatingPointError:
         save_traces(folder / "failed_step.parquet", [r.trace for r in trainer.rollouts])
         raise
-    except RuntimeError as error:
-        if "memory" not in str(error):
-            raise
-        raise MemoryError(
-            f"step {len(trainer.log)} does not fit in memory; reduce micro_batch_tokens, "
-            "generation_batch_tokens or prover_batch_tokens, then prompts x group: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
 
 
 def _save(trainer: Trainer, folder: Path) -> None:
     # A run killed between the two resumes from the older checkpoint and writes both again.
     write_csv(folder / "log.csv", trainer.log)
     save_checkpoint(folder / "checkpoint.pt", trainer.state())
-
-
-def _claim(folder: Path, arm: Arm, config: TrainConfig) -> None:
-    """Write the run's configuration, or check that the folder holds this very run."""
-    own = json.loads(json.dumps({"arm": repr(arm), **asdict(config)}))
-    path = folder / "config.json"
-    if not path.exists():
-        write_json(path, own)
-    elif (found := json.loads(path.read_text())) != own:
-        different = sorted(key for key in own | found if own.get(key) != found.get(key))
-        raise ValueError(f"{folder} holds a run with another {', '.join(different)}; use a new folder")
-
-
-def _check_budget(rollouts: Sequence[Rollout], config: TrainConfig) -> None:
-    thoughts = [r.trace for r in rollouts if not r.stopped]
-    if thoughts and all(t.n_episodes <= 1 and len(t.thought_ids) == config.thinking_tokens for t in thoughts):
-        raise ValueError(
-            f"every thought was cut inside its first episode: thinking_tokens={config.thinking_tokens} "
-            "is less than one episode, raise it"
-        )

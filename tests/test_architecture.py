@@ -32,6 +32,8 @@ FLOORS = {
     "learner": 4,
     "losses": 4,
     "algorithms": 4,
+    "train_config": 5,
+    "guards": 5,
     "token_rows": 5,
     "updates": 5,
     "metrics": 5,

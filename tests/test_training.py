@@ -90,6 +90,8 @@ def test_another_run_in_the_same_folder_is_refused_by_name(tmp_path):
     ):
         with pytest.raises(ValueError, match=f"holds a run with another {name}; use a new folder"):
             train(trainer(arm, **changes), tmp_path)
+    with pytest.raises(ValueError, match="holds a run with another problems; use a new folder"):
+        train(trainer(GRPOExact(), problems=TASK.problems["train"][5:10], steps=1), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert json.loads(before["config.json"])["arm"] == "GRPOExact(scale=True)"
 
@@ -98,6 +100,11 @@ def test_another_run_in_the_same_folder_is_refused_by_name(tmp_path):
 def test_a_budget_inside_the_first_episode_is_refused(arm):
     with pytest.raises(ValueError, match="thinking_tokens=5 is less than one episode, raise it"):
         trainer(arm, thinking_tokens=5).step()
+
+
+def test_a_budget_of_exactly_one_episode_trains():
+    row = trainer(GRPO(), thinking_tokens=11).step()
+    assert row["episodes"] == pytest.approx(1, abs=0.1)
 
 
 def test_nothing_to_train_on_or_with():

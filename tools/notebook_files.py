@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 import sys
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from PIL import Image
 
+from mrt_lib.plots import smaller_png
 from tools.notebook_template import MEASURED, ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -112,12 +111,7 @@ def _normalise_output(output: NotebookNode) -> None:
 
 def _smaller(png: str) -> str:
     """The picture in base64 with a palette, unless that is no smaller."""
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    file = io.BytesIO()
-    # Maximum coverage keeps the rare colours, such as those of a colour bar.
-    reduced = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    reduced.save(file, "png", optimize=True)
-    found = base64.b64encode(file.getvalue()).decode()
+    found = base64.b64encode(smaller_png(base64.b64decode(png))).decode()
     return min(found, png, key=len)
 
 
