@@ -35,6 +35,11 @@ def write_headline() -> None:
         ("gain_ratio_vs_grpo_exact", best, exact, TRAIN_BUDGET),
     ):
         _record(name, gain_ratio(arm, rival, base, k), "times the gain")
+    _record("gain_ratio_bound", largest_ratio(grpo, base, TRAIN_BUDGET), "times the gain")
+    for name in ("weak", "strong"):
+        own, rival, start = (arm_runs(arm, base=name) for arm in (best.run.arm, "grpo", "untrained"))
+        if own and rival and start:
+            _record(f"gain_ratio_{name}_base", gain_ratio(own, rival, start, TRAIN_BUDGET), "times the gain")
     _record("J4_best", _nested(lambda a: a.mean(), best.arrays["value"][..., TRAIN_BUDGET]), "probability")
     _record("J4_grpo", _nested(lambda a: a.mean(), grpo.arrays["value"][..., TRAIN_BUDGET]), "probability")
     _record(
@@ -53,6 +58,13 @@ def gain_ratio(arm: ArmRuns, rival: ArmRuns, base: ArmRuns, episodes: int) -> In
     a, b = _paired(arm, rival, "value")
     start = np.broadcast_to(base.arrays["value"][0, :, episodes], a.shape[:2])
     return _nested(_ratio, a[..., episodes], b[..., episodes], start)
+
+
+def largest_ratio(rival: ArmRuns, base: ArmRuns, episodes: int) -> Interval:
+    """The gain ratio that an arm with J = 1 on every problem would have against the rival."""
+    value = rival.arrays["value"][..., episodes]
+    start = np.broadcast_to(base.arrays["value"][0, :, episodes], value.shape)
+    return _nested(_ratio, np.ones_like(value), value, start)
 
 
 def token_efficiency(arm: ArmRuns, rival: ArmRuns) -> Interval:

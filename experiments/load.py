@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.plan import ARMS, GROUP, PROMPTS, Run, chosen, tuning_runs
+from experiments.plan import ARMS, GROUP, PROMPTS, Run, chosen, tuning_runs, weak_grid
 from experiments.records import RUNS, read_arrays, read_facts
 
 
@@ -22,12 +22,14 @@ class ArmRuns:
         seeds: seeds done, rising.
         facts: run.json of each.
         arrays: name to (seeds, problems, ...).
+        forced: the same under budget forcing, which only some of the seeds have.
     """
 
     run: Run
     seeds: list[int]
     facts: list[dict[str, Any]]
     arrays: dict[str, np.ndarray]
+    forced: dict[str, np.ndarray]
 
     def only(self, seeds: list[int]) -> dict[str, np.ndarray]:
         """The arrays of some of the seeds, in that order."""
@@ -53,9 +55,11 @@ def arm_runs(arm: str, runs: Path = RUNS, **setting: Any) -> ArmRuns | None:
     if not found:
         return None
     arrays = [read_arrays(run.name, runs) for run in found]
-    stacked = {name: np.stack([a[name] for a in arrays]) for name in arrays[0]}
+    names = dict.fromkeys(name for own in arrays for name in own)
+    stacked = {name: np.stack([own[name] for own in arrays if name in own]) for name in names}
+    forced = {name: stacked.pop(name) for name in names if name.startswith("forced_")}
     facts = [read_facts(run.name, runs) or {} for run in found]
-    return ArmRuns(found[0], [run.seed for run in found], facts, stacked)
+    return ArmRuns(found[0], [run.seed for run in found], facts, stacked, forced)
 
 
 def logs(arm: ArmRuns, runs: Path = RUNS) -> pd.DataFrame:
@@ -76,12 +80,12 @@ def logs(arm: ArmRuns, runs: Path = RUNS) -> pd.DataFrame:
 
 
 def tuning_frame(runs: Path = RUNS) -> pd.DataFrame:
-    """Every tuning run that is done: arm, knob, rate, validation J after 4 episodes, chosen or not."""
+    """Every tuning run that is done: arm, base, knob, rate, validation J after 4 episodes, chosen or not."""
+    grids = {arm: tuning_runs(arm, runs) for arm, spec in ARMS.items() if spec.knobs}
     rows = []
-    for arm, spec in ARMS.items():
-        best = chosen(arm, runs) if spec.knobs else None
-        for run in tuning_runs(arm, runs) if spec.knobs else []:
-            if facts := read_facts(run.name, runs):
-                picked = best is not None and (run.knob, run.rate) == (best.knob, best.rate)
-                rows.append((arm, str(run.knob), run.rate, facts["validation_J4"], picked))
-    return pd.DataFrame(rows, columns=["arm", "knob", "learning_rate", "validation_J4", "chosen"])
+    for run in [run for grid in grids.values() for run in grid] + weak_grid():
+        if facts := read_facts(run.name, runs):
+            best = chosen(run.arm, runs)
+            picked = best is not None and replace(best, seed=run.seed) == run
+            rows.append((run.arm, run.base, str(run.knob), run.rate, facts["validation_J4"], picked))
+    return pd.DataFrame(rows, columns=["arm", "base", "knob", "learning_rate", "validation_J4", "chosen"])

@@ -179,6 +179,11 @@ def tuning_runs(arm: str, runs: Path = RUNS) -> list[Run]:
     return rates + [replace(best, knob=knob) for knob in others] if best else rates
 
 
+def weak_grid() -> list[Run]:
+    """The settings that tuning tried for the arms without progress, tried on the weak base as well."""
+    return [replace(run, base="weak") for arm in ("grpo", "grpo_exact") for run in tuning_runs(arm)]
+
+
 def chosen(arm: str, runs: Path = RUNS) -> Run | None:
     """The tuned setting, by J after 4 episodes at the last two validations; None before tuning ended."""
     spec = ARMS[arm]
@@ -212,6 +217,7 @@ def plan() -> list[Run]:
     order += [run for arm in tuned for run in tuning_runs(arm)]
     order += _by_seed([arm for arm in rest if arm != SLOWEST], range(3)) + _by_seed(HEADLINE, range(5, 10))
     order += _elsewhere(HEADLINE[:3]) + _by_seed([*FIVE_SEEDS], range(3, 5)) + _by_seed((SLOWEST,), range(3))
+    order += weak_grid() + _by_seed(HEADLINE[:3], range(3, 5), base="weak")
     order += _by_seed(("grpo",), range(3), steps=3 * STEPS) + _elsewhere(HEADLINE)
     order += _by_seed(HEADLINE, range(3), **PLENTY)
     return list(dict.fromkeys(order))

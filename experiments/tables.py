@@ -53,7 +53,7 @@ def arm_rows(arm: ArmRuns) -> Iterator[tuple]:
     own = (run.arm, run.base, run.task, run.steps, run.prompts * run.group)
     for metric, xs, array in _metrics(arm):
         for x, found in zip(xs, bootstrap_means(array, seed=0), strict=True):
-            yield (*own, metric, x, found.value, found.low, found.high, len(arm.seeds))
+            yield (*own, metric, x, found.value, found.low, found.high, len(array))
     log = logs(arm).groupby("seed") if run.steps else None
     for name in TOTALS:
         if log is not None and name.endswith("seconds"):
@@ -69,9 +69,10 @@ def _metrics(arm: ArmRuns) -> Iterator[tuple[str, Sequence[float], np.ndarray]]:
     yield "J", episodes, arrays["value"]
     yield "search", episodes, arrays["search"]
     yield "J_at_tokens", TOKEN_GRID, arrays["at_tokens"]
-    yield "forced_J", episodes, arrays["forced_value"]
-    yield "forced_J_at_tokens", TOKEN_GRID, arrays["forced_at_tokens"]
-    yield "forced_regret_oracle", REGRET_BUDGETS, arrays["forced_regret_oracle"]
+    if arm.forced:
+        yield "forced_J", episodes, arm.forced["forced_value"]
+        yield "forced_J_at_tokens", TOKEN_GRID, arm.forced["forced_at_tokens"]
+        yield "forced_regret_oracle", REGRET_BUDGETS, arm.forced["forced_regret_oracle"]
     for comparator in ("oracle", "optimum"):
         yield f"regret_{comparator}", REGRET_BUDGETS, arrays[f"regret_{comparator}"]
     for name in (name for name in arrays if name.startswith("value_")):
