@@ -217,7 +217,7 @@ def plan() -> list[Run]:
     order += [run for arm in tuned for run in tuning_runs(arm)]
     order += _by_seed([arm for arm in rest if arm != SLOWEST], range(3)) + _by_seed(HEADLINE, range(5, 10))
     order += _elsewhere(HEADLINE[:3]) + _by_seed([*FIVE_SEEDS], range(3, 5)) + _by_seed((SLOWEST,), range(3))
-    order += weak_grid() + _by_seed(HEADLINE[:3], range(3, 5), base="weak")
+    order += weak_grid() + _by_seed(("grpo_at_mrt_rate", *HEADLINE[:3]), range(5), base="weak")
     order += _by_seed(("grpo",), range(3), steps=3 * STEPS) + _elsewhere(HEADLINE)
     order += _by_seed(HEADLINE, range(3), **PLENTY)
     return list(dict.fromkeys(order))
