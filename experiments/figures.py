@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.headline import best_arm
+from experiments.headline import BEST_GRPO, best_arm
 from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import EPISODES
 from experiments.plan import ARMS, BUDGETS
@@ -34,6 +34,9 @@ def write_figures() -> None:
     _save(_values([base, *rivals, best]), "training_values.png")
     _save(_gains(base, [arm for name in ARMS if (arm := arm_runs(name))]), "training_gains.png")
     _save(_learning([*rivals, best]), "training_tokens.png")
+    names = (BEST_GRPO["weak"], "grpo_exact", best.run.arm)
+    if weak := [arm for name in names if (arm := arm_runs(name, base="weak"))]:
+        _save(_learning(weak), "training_weak.png")
 
 
 def _values(arms: list[ArmRuns]) -> Figure:
