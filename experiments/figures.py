@@ -18,6 +18,7 @@ from experiments.plan import ARMS, BUDGETS
 from mrt_lib import plots
 from mrt_lib.stats import Interval, bootstrap, bootstrap_means
 from mrt_lib.tasks import RootSearch
+from tools.pictures import smaller_png
 
 FIGURES = Path("docs/figures")
 TASK = RootSearch(31)
@@ -115,4 +116,4 @@ def _save(figure: Figure, name: str) -> None:
     figure.savefig(file, format="png", dpi=120)
     plt.close(figure)
     FIGURES.mkdir(parents=True, exist_ok=True)
-    (FIGURES / name).write_bytes(plots.smaller_png(file.getvalue()))
+    (FIGURES / name).write_bytes(smaller_png(file.getvalue()))

@@ -7,7 +7,6 @@ that the order stays readable without colour.
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -16,7 +15,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_hex
-from PIL import Image
 
 from mrt_lib.packing import TRUNK, PackedTrace, attention_mask
 from mrt_lib.stats import bootstrap
@@ -203,12 +201,3 @@ def value_html(pieces: Sequence[str], values: Sequence[float]) -> str:
 def _interval(sample: np.ndarray, seed: int) -> tuple[float, float, float]:
     found = bootstrap(np.mean, sample, seed=seed, resamples=500)
     return found.value, found.low, found.high
-
-
-def smaller_png(png: bytes) -> bytes:
-    """The picture with at most 256 colours."""
-    picture, file = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
-    # Maximum coverage keeps the rare colours, such as those of a colour bar.
-    reduced = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    reduced.save(file, "png", optimize=True)
-    return file.getvalue()

@@ -11,8 +11,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from mrt_lib.plots import smaller_png
 from tools.notebook_template import MEASURED, ROOT
+from tools.pictures import smaller_png
 
 NOTEBOOKS = ROOT / "notebooks"
 MAX_BYTES = 1_000_000
