@@ -7,13 +7,14 @@ is a model of its own, without adapters, into which W + B A is written after eve
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,12 @@ class Learner:
     Attributes:
         model: what is trained; a peft model if there are adapters.
         sampler: plain model with the newest weights; `model` itself without adapters.
-        stale: plain model with the weights of the last snapshot.
+        stale: plain model with the weights of the last snapshot, or None if nobody wants it.
     """
 
-    def __init__(self, base: PreTrainedModel, lora: LoraSettings | None, seed: int) -> None:
+    def __init__(
+        self, base: PreTrainedModel, lora: LoraSettings | None, seed: int, keeps_stale: bool = True
+    ) -> None:
         """Takes `base` over; `lora=None` trains every weight. `seed` makes the adapters' first values.
 
         Raises:
@@ -49,7 +52,7 @@ class Learner:
         if lora is None and base.dtype != torch.float32:
             raise ValueError(f"weights in {base.dtype} cannot be trained; load float32, or train adapters")
         self.lora = lora
-        self.stale = copy.deepcopy(base).requires_grad_(False)
+        self.stale = copy.deepcopy(base).requires_grad_(False) if keeps_stale else None
         if lora is None:
             self.model: Any = base.requires_grad_(True)
             self.sampler = base
@@ -60,11 +63,12 @@ class Learner:
     def publish(self) -> None:
         """Give the sampler the newest weights."""
         if self.lora is not None:
-            _write(merged_weights(self.model), self.sampler)
+            write_weights(merged_weights(self.model), self.sampler)
 
     def snapshot(self) -> None:
-        """Give the stale copy the sampler's weights."""
-        _write(self.sampler.named_parameters(), self.stale)
+        """Give the stale copy, if there is one, the sampler's weights."""
+        if self.stale is not None:
+            write_weights(self.sampler.named_parameters(), self.stale)
 
     def reference(self) -> AbstractContextManager[None]:
         """Within it, `model` is the reference policy: adapters off.
@@ -83,13 +87,26 @@ class Learner:
     def state(self) -> dict[str, dict[str, torch.Tensor]]:
         """Everything that a checkpoint needs to go on."""
         trained = {name: p.detach() for name, p in self.trained().items()}
-        return {"trained": trained, "stale": dict(self.stale.named_parameters())}
+        return {"trained": trained, "stale": dict(self.stale.named_parameters()) if self.stale else {}}
 
     def load(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
         """Put back what `state` gave."""
-        _write(state["trained"].items(), self.model)
-        _write(state["stale"].items(), self.stale)
+        write_weights(state["trained"].items(), self.model)
+        if self.stale is not None:
+            write_weights(state["stale"].items(), self.stale)
         self.publish()
+
+    def checkpoint_layers(self) -> None:
+        """Keep only the input of every layer for the backward pass, which computes the rest again.
+
+        Transformers does so in training mode alone; the layers get it without what is in them, so that no
+        dropout sets in. Evaluation mode, which sampling sets, ends it.
+        """
+        if not self.model.is_gradient_checkpointing:
+            self.model.gradient_checkpointing_enable()
+        for module in self.model.modules():
+            if isinstance(module, GradientCheckpointingLayer):
+                module.training = True
 
 
 def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
@@ -114,7 +131,8 @@ def _with_adapters(base: PreTrainedModel, lora: LoraSettings, seed: int) -> Any:
 
 
 @torch.no_grad()
-def _write(weights: Any, model: torch.nn.Module) -> None:
+def write_weights(weights: Iterable[tuple[str, torch.Tensor]], model: torch.nn.Module) -> None:
+    """Copy weights, by name, into a model."""
     own = dict(model.named_parameters())
     for name, weight in weights:
         own[name].copy_(weight)

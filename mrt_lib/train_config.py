@@ -28,6 +28,8 @@ class TrainConfig:
         snapshot_every: steps between snapshots of the stale policy (MRT offline).
         micro_batch_tokens: most tokens, padding included, in one forward pass of the update.
             Reduce this first when memory runs out.
+        gradient_checkpointing: keep only the input of every layer for the backward pass and compute the
+            rest again: a third more work, and a long rollout of a large model fits.
         generation_batch_tokens: the same for sampling.
         prover_batch_tokens: the same for exact values.
         checkpoint_every: steps between checkpoints.
@@ -49,6 +51,7 @@ class TrainConfig:
     lora: LoraSettings | None = field(default_factory=LoraSettings)
     snapshot_every: int = 20
     micro_batch_tokens: int = 1024
+    gradient_checkpointing: bool = False
     generation_batch_tokens: int = 65_536
     prover_batch_tokens: int = 2048
     checkpoint_every: int = 20

@@ -61,7 +61,7 @@ class Trainer:
         self.tokenizer, self.template, self.problems = tokenizer, template, list(problems)
         self.arm, self.config = arm, config
         self.identity = identity(model, template, task, problems, arm, config)
-        self.learner = Learner(model, config.lora, config.seed)
+        self.learner = Learner(model, config.lora, config.seed, getattr(arm, "uses_stale", False))
         self.optimizer = torch.optim.AdamW(self.learner.trained().values(), weight_decay=0.0)
         self.policy = self._policy(task)
         self.log: list[Row] = []
@@ -110,13 +110,13 @@ class Trainer:
         self.log = state["log"]
 
     def _policy(self, task: Task) -> Policy:
-        config, sampler = self.config, self.learner.sampler
+        config, sampler, stale = self.config, self.learner.sampler, self.learner.stale
         prover = ExactProver(
             sampler, self.tokenizer, self.template, task, config.temperature, config.prover_batch_tokens
         )
         return Policy(
             TransformersEngine(sampler, config.generation_batch_tokens),
-            TransformersEngine(self.learner.stale, config.generation_batch_tokens),
+            TransformersEngine(stale, config.generation_batch_tokens) if stale else None,
             prover,
             self.tokenizer,
             self.template,
@@ -157,6 +157,7 @@ class Trainer:
             config.temperature,
             config.max_grad_norm,
             config.micro_batch_tokens,
+            config.gradient_checkpointing,
         )
 
 

@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from mrt_lib.batching import by_length
 from mrt_lib.finetuning import autocast
 from mrt_lib.learner import Learner
 from mrt_lib.losses import LossConfig, policy_loss, rollout_weights
 from mrt_lib.token_rows import RowBatch, TokenRow, collate
+
+# Most logits at once, 256 MiB of them in fp32; beyond that, log-probabilities are computed in chunks.
+LOGITS = 2**26
+# Settings of models that do more to their logits than the output layer does.
+OWN_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 
 
 def update(
@@ -24,6 +30,7 @@ def update(
     temperature: float,
     max_grad_norm: float,
     micro_batch_tokens: int,
+    gradient_checkpointing: bool = False,
 ) -> dict[str, float]:
     """Accumulate the gradient of all rows in micro-batches, clip it, step.
 
@@ -31,6 +38,7 @@ def update(
 
     Args:
         limit: most tokens a rollout may have (dr_grpo).
+        gradient_checkpointing: compute activations twice instead of keeping them.
 
     Returns:
         loss, clip_share, kl and grad_norm.
@@ -43,6 +51,8 @@ def update(
     used = [i for i, row in enumerate(rows) if row.has_signal or loss.kl]
     stats = dict.fromkeys(("loss", "clip_share", "kl"), 0.0)
     optimizer.zero_grad(set_to_none=True)
+    if gradient_checkpointing:
+        learner.checkpoint_layers()
     for places in by_length([len(rows[i].ids) for i in used], micro_batch_tokens):
         chosen = [used[place] for place in places]
         batch = collate([rows[i] for i in chosen], learner.model.device)
@@ -73,9 +83,9 @@ def _loss(
     reference = None
     if config.kl:
         with torch.no_grad(), learner.reference():
-            reference = token_log_probs(learner.model, batch.ids, temperature)
+            reference = token_log_probs(learner.model, batch.ids, temperature, batch.mask)
     return policy_loss(
-        token_log_probs(learner.model, batch.ids, temperature),
+        token_log_probs(learner.model, batch.ids, temperature, batch.mask),
         batch.log_probs,
         batch.advantages,
         batch.mask,
@@ -85,12 +95,40 @@ def _loss(
     )
 
 
-def token_log_probs(model: Any, ids: torch.Tensor, temperature: float) -> torch.Tensor:
+def token_log_probs(
+    model: Any, ids: torch.Tensor, temperature: float, wanted: torch.Tensor | None = None
+) -> torch.Tensor:
     """Log-probability of ids[:, 1:] under the model at `temperature`, shape (rows, tokens - 1).
 
-    Padding stands on the right and attention is causal, so no mask is needed.
+    Padding stands on the right and attention is causal, so no mask is needed. All logits of a long batch
+    would not fit in memory: beyond `LOGITS` of them they are made in chunks, again in the backward pass.
+
+    Args:
+        wanted: (rows, tokens - 1) boolean; what stands elsewhere means nothing. Everywhere by default.
     """
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    head = plain.get_output_embeddings()
+    vocabulary = head.weight.shape[0]
+    targets = ids[:, 1:]
     with autocast(ids.device):
-        logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+        if targets.numel() * vocabulary <= LOGITS or any(hasattr(plain.config, name) for name in OWN_LOGITS):
+            return _chosen(model(input_ids=ids, use_cache=False).logits[:, :-1], targets, temperature)
+        hidden = plain.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+        places = torch.ones_like(targets, dtype=torch.bool) if wanted is None else wanted
+        size = max(1, LOGITS // vocabulary)
+        found = [
+            checkpoint(_head_log_probs, head, *chunk, temperature, use_reentrant=False)
+            for chunk in zip(hidden[places].split(size), targets[places].split(size), strict=True)
+        ]
+    return hidden.new_zeros(targets.shape, dtype=torch.float32).masked_scatter(places, torch.cat(found))
+
+
+def _head_log_probs(
+    head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    return _chosen(head(hidden), targets, temperature)
+
+
+def _chosen(logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
     logits = logits.float() / temperature
-    return logits.gather(2, ids[:, 1:, None])[..., 0] - logits.logsumexp(-1)
+    return logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)

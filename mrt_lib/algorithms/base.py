@@ -49,7 +49,7 @@ class Rollout:
 
 
 class Arm(Protocol):
-    """One training method."""
+    """One training method; one that thinks with `stale=True` has a class attribute `uses_stale = True`."""
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """`group` rollouts of each problem, in the order of the problems."""
@@ -69,7 +69,7 @@ class Policy:
     def __init__(
         self,
         engine: Engine,
-        stale: Engine,
+        stale: Engine | None,
         prover: ExactProver,
         tokenizer: PreTrainedTokenizerBase,
         template: Template,
@@ -77,7 +77,7 @@ class Policy:
         thinking: Sampling,
         answering: Sampling,
     ) -> None:
-        """`stale`: engine of an earlier snapshot; `thinking`, `answering`: budgets and temperature."""
+        """`stale`: engine of an earlier snapshot, if an arm wants it; `thinking`, `answering`: budgets and temperature."""
         self.engine, self.stale, self.prover = engine, stale, prover
         self.tokenizer, self.template, self.task = tokenizer, template, task
         self.thinking, self.answering = thinking, answering
@@ -87,6 +87,8 @@ class Policy:
     def think(self, problems: Sequence[Problem], seed: int, stale: bool = False) -> list[Trace]:
         """One thought per problem, from the current weights or from the stale snapshot."""
         engine = self.stale if stale else self.engine
+        if engine is None:
+            raise ValueError("no stale snapshot is kept; set `uses_stale = True` in the arm's class")
         with self._phase("generate"):
             sampling = replace(self.thinking, seed=seed)
             traces = think(engine, self.tokenizer, self.template, problems, sampling)
