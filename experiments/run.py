@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -14,6 +15,7 @@ import torch
 from experiments.measure import EPISODE_TOKENS, test, validate
 from experiments.plan import TASKS, Run, plan
 from experiments.records import RUNS, TOTALS, write_run
+from mrt_lib.adapters import save_adapter
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.results import provenance, sha256
 from mrt_lib.templates import TESTBED
@@ -34,7 +36,8 @@ def execute(run: Run) -> None:
     facts = _facts(run, trainer, log) | {"test_seconds": time.perf_counter() - started}
     write_run(RUNS / run.name, facts, log, arrays)
     if run.steps:
-        trainer.learner.model.save_pretrained(SCRATCH / run.name / "adapter")
+        shutil.rmtree(SCRATCH / run.name / "adapter", ignore_errors=True)
+        save_adapter(trainer, SCRATCH / run.name / "adapter")
 
 
 def make_trainer(run: Run) -> Trainer:

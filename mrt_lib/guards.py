@@ -13,6 +13,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from mrt_lib.algorithms.base import Arm, Policy, Rollout
+from mrt_lib.reasoner import base_digest
 from mrt_lib.results import write_json
 from mrt_lib.rollouts import think
 from mrt_lib.tasks.base import Problem, Task
@@ -31,11 +32,8 @@ def identity(
     config: TrainConfig,
 ) -> dict[str, Any]:
     """Everything that a run's result depends on, as JSON: settings, and digests of base and problems."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(base.named_parameters()):
-        digest.update(name.encode() + weight.detach().flatten()[:64].float().cpu().numpy().tobytes())
     ids = hashlib.sha256("\n".join(problem.id for problem in problems).encode())
-    own = {"base": digest.hexdigest()[:16], "task": task.name, "template": template.name}
+    own = {"base": base_digest(base), "task": task.name, "template": template.name}
     own |= {"problems": f"{len(problems)}, {ids.hexdigest()[:16]}", "arm": repr(arm)}
     return json.loads(json.dumps(own | asdict(config)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,26 @@ def load_reasoner(
     if dtype == "auto":
         dtype, reason = hardware_dtype()
         print(f"weights in {dtype}: {reason}")
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be auto, {', '.join(DTYPES)}, got {dtype!r}")
+    check_dtype(dtype)
     logging.disable_progress_bar()
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     logging.enable_progress_bar()
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model.eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def check_dtype(dtype: str) -> None:
+    """ValueError unless weights can be loaded in it."""
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be auto, {', '.join(DTYPES)}, got {dtype!r}")
+
+
+def base_digest(base: PreTrainedModel) -> str:
+    """What tells one base from another: 16 hex digits from names and first numbers of all its weights.
+
+    A base in another dtype is another base.
+    """
+    digest = hashlib.sha256()
+    for name, weight in sorted(base.named_parameters()):
+        digest.update(name.encode() + weight.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,5 +1,6 @@
 """Every arm on the shipped base reasoner: what it collects, what it credits, what it costs."""
 
+import copy
 from collections import Counter
 
 import numpy as np
@@ -101,6 +102,17 @@ def test_no_two_draws_of_a_step_share_their_random_numbers(policy, name):
         ARMS[name].collect(watched, PROBLEMS[:1], 2, step_seed)
     assert len(seeds) == {"grpo": 4, "mrt_offline": 6, "mrt_online": 6}[name]
     assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_an_arm_says_whether_it_uses_the_stale_snapshot(policy, name):
+    without = copy.copy(policy)
+    without.stale = None
+    if getattr(ARMS[name], "uses_stale", False):
+        with pytest.raises(ValueError, match="set `uses_stale = True`"):
+            ARMS[name].collect(without, PROBLEMS, GROUP, SEED)
+    else:
+        assert ARMS[name].collect(without, PROBLEMS, GROUP, SEED)
 
 
 @pytest.mark.parametrize("name", ARMS)

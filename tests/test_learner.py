@@ -183,6 +183,17 @@ def test_a_learner_goes_on_from_its_state(lora, tmp_path):
         assert same(weights(a), weights(b))
 
 
+def test_without_a_stale_copy_everything_else_goes_on():
+    one = Learner(copy.deepcopy(BASE), LORA, 0, keeps_stale=False)
+    assert one.stale is None
+    move(one)
+    one.publish()
+    one.snapshot()
+    other = Learner(copy.deepcopy(BASE), LORA, 1, keeps_stale=False)
+    other.load(one.state())
+    assert same(weights(one.sampler), weights(other.sampler))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_adapters_of_a_half_precision_base_are_float32(dtype):
     one = Learner(copy.deepcopy(BASE).to(dtype), LORA, seed=0)

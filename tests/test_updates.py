@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mrt_lib.base_reasoner import build_model, build_tokenizer
+from mrt_lib.engines import Sampling, TransformersEngine
 from mrt_lib.learner import Learner, LoraSettings
 from mrt_lib.losses import LossConfig
 from mrt_lib.token_rows import TokenRow
@@ -186,6 +187,65 @@ def test_token_log_probs_are_those_of_the_next_token_and_padding_is_not_seen(row
             logits = BASE(input_ids=ids[i : i + 1, :n]).logits[0] / temperature
             expected = logits.log_softmax(-1)[torch.arange(n - 1), ids[i, 1:n]]
             torch.testing.assert_close(found[i, : n - 1], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(4, 16)])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_logits_in_chunks_and_layers_computed_twice_give_the_same_update(
+    rows, lora, checkpointing, monkeypatch
+):
+    whole, pieces = learner(lora), learner(lora)
+    expected = step(whole, rows, LossConfig())
+    monkeypatch.setattr("mrt_lib.updates.LOGITS", 3 * len(TOKENIZER))
+    heads, layers = Calls(pieces.model, "lm_head"), Calls(pieces.model, "layers.0")
+    optimizer = torch.optim.SGD(pieces.trained().values(), 1.0)
+    found = update(pieces, optimizer, rows, LossConfig(), LIMIT, 1.0, 1e9, 10_000, checkpointing)
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert close(weights(pieces), weights(whole))
+    learnt = sum(row.generated[1:].sum() for row in rows if row.has_signal)
+    assert heads.rows == 2 * learnt
+    assert heads.largest == 3
+    assert layers.count == 1 + checkpointing
+
+
+class Calls:
+    """Counts the calls of a module and the rows it got."""
+
+    def __init__(self, model, name):
+        self.count = self.rows = self.largest = 0
+        (module,) = (m for n, m in model.named_modules() if n.endswith(name))
+        module.register_forward_pre_hook(self._note, with_kwargs=True)
+
+    def _note(self, _, inputs, __):
+        size = inputs[0].shape[:-1].numel()
+        self.count, self.rows, self.largest = self.count + 1, self.rows + size, max(self.largest, size)
+
+
+def test_models_that_shape_their_logits_are_asked_for_all_of_them(rows, monkeypatch):
+    one = learner()
+    expected = log_probs(one.model, rows[0])
+    monkeypatch.setattr("mrt_lib.updates.LOGITS", 1)
+    torch.testing.assert_close(log_probs(one.model, rows[0]), expected, atol=1e-6, rtol=0)
+    one.model.get_base_model().config.logits_scaling = 2.0
+    heads = Calls(one.model, "lm_head")
+    assert torch.equal(log_probs(one.model, rows[0]), expected)
+    assert heads.count == 1
+
+
+def test_the_kl_term_in_chunks_is_the_same(rows, monkeypatch):
+    expected = step(learner(), rows, LossConfig(kl=0.5))
+    monkeypatch.setattr("mrt_lib.updates.LOGITS", 3 * len(TOKENIZER))
+    assert step(learner(), rows, LossConfig(kl=0.5)) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_sampling_goes_on_after_layers_were_checkpointed(rows):
+    for lora in (None, LoraSettings(4, 16)):
+        one = learner(lora)
+        one.checkpoint_layers()
+        sampled = TransformersEngine(one.sampler).generate([[7, 8, 9]], Sampling(6, temperature=0))
+        assert sampled == TransformersEngine(learner(lora).sampler).generate(
+            [[7, 8, 9]], Sampling(6, temperature=0)
+        )
 
 
 def test_small_gradients_survive_half_precision(rows):

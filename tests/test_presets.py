@@ -1,0 +1,97 @@
+"""Presets: the small one is what the experiments ran with, and bad ones are refused."""
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+import torch
+
+from mrt_lib.learner import LoraSettings
+from mrt_lib.presets import PRESETS, choose_preset, get_preset, preset_for_this_machine
+from mrt_lib.reasoner import load_reasoner
+from mrt_lib.tasks import RootSearch
+from mrt_lib.templates import TESTBED, encode, encode_prompt
+from mrt_lib.train_config import TrainConfig
+
+GIB = 2**30
+
+
+def test_the_cpu_preset_is_the_configuration_of_the_experiments():
+    assert get_preset("cpu").train_config() == TrainConfig()
+
+
+def test_the_cpu_presets_context_holds_every_rollout():
+    preset, (_, tokenizer) = get_preset("cpu"), load_reasoner("data/models/base")
+    forced = encode(tokenizer, TESTBED.forced_answer)
+    assert len(forced) == preset.forced_tokens
+    problems = [p for split in RootSearch(31).problems.values() for p in split]
+    longest = max(len(encode_prompt(tokenizer, TESTBED, p.question)) for p in problems)
+    assert longest <= preset.prompt_tokens
+
+
+def test_changes_reach_the_configuration_and_not_the_preset():
+    preset = get_preset("t4")
+    config = preset.train_config(steps=7, lora=LoraSettings(4), thinking_tokens=100)
+    assert (config.steps, config.lora, config.thinking_tokens) == (7, LoraSettings(4), 100)
+    assert preset.train_config().lora == LoraSettings(preset.rank, 2 * preset.rank)
+    assert config.micro_batch_tokens == preset.micro_batch_tokens
+    with pytest.raises(FrozenInstanceError):
+        preset.rank = 1
+    with pytest.raises(ValueError, match="group of 1"):
+        preset.train_config(group=1)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_every_preset_is_of_use(preset):
+    assert PRESETS[preset.name] is preset
+    assert isinstance(preset.train_config(), TrainConfig)
+    if preset.name != "cpu":
+        assert preset.gradient_checkpointing
+        for batch in (preset.micro_batch_tokens, preset.generation_batch_tokens, preset.prover_batch_tokens):
+            assert batch >= 2 * preset.context
+
+
+def test_a_t4_gets_neither_bf16_nor_vllm():
+    preset = get_preset("t4")
+    assert (preset.dtype, preset.engine, preset.vllm_gib) == ("float16", "transformers", 0)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match="unknown preset 'v100'; known: cpu, t4, a100, h100"):
+        get_preset("v100")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dtype": "int8"}, "dtype must be .* got 'int8'"),
+        ({"engine": "sglang"}, "engine must be one of transformers, vllm, got 'sglang'"),
+        ({"engine": "vllm"}, "'vllm' does not go with vllm_gib=0"),
+        ({"vllm_gib": 4.0}, "'transformers' does not go with vllm_gib=4"),
+        ({"context": 2048}, "no room for a prompt beside a thought of 2048, 64 forced and 16 answer tokens"),
+    ],
+)
+def test_bad_presets_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(get_preset("t4"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("capability", "gib", "expected"),
+    [
+        ((7, 5), 14.6, "t4"),
+        ((7, 0), 15.8, "cpu"),  # V100
+        ((7, 5), 7.8, "cpu"),
+        ((8, 0), 39.4, "a100"),
+        ((8, 0), 79.2, "h100"),  # A100 with 80 GB
+        ((8, 9), 22.2, "t4"),  # L4
+        ((9, 0), 79.1, "h100"),
+        ((9, 0), 139.8, "h100"),
+    ],
+)
+def test_the_largest_preset_for_a_card(capability, gib, expected):
+    assert choose_preset(capability, int(gib * GIB)).name == expected
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_without_a_gpu_it_is_the_cpu():
+    assert preset_for_this_machine().name == "cpu"
