@@ -56,10 +56,11 @@ results: $(STAMP) ## rebuild tables, figures and headline numbers from the raw r
 	$(RUN) -m experiments.results
 	$(RUN) -m tools.readme
 
-bench: $(STAMP) ## speed, measured as ratios, into data/results
+bench: $(STAMP) ## speed and memory, measured as ratios, into data/results
 	$(RUN) -m benchmarks.prover
 	$(RUN) -m benchmarks.training
 	$(RUN) -m benchmarks.progress_cost
+	$(RUN) -m benchmarks.memory
 	$(RUN) -m tools.readme
 
 clean: ## remove environments, pages and caches

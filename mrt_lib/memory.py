@@ -110,8 +110,9 @@ def check_fits(
     found = estimate(config, preset, stale)
     if found.peak <= free_bytes:
         return found
-    smaller = list(PRESETS.values())[: list(PRESETS).index(preset.name)] if preset.name in PRESETS else []
-    fitting = [p.name for p in smaller if estimate(config, p, stale).peak <= free_bytes]
+    names = list(PRESETS)
+    smaller = names[1 : names.index(preset.name)] if preset.name in names else []
+    fitting = [name for name in smaller if estimate(config, PRESETS[name], stale).peak <= free_bytes]
     instead = f", or use preset {fitting[-1]!r}" if fitting else ""
     raise MemoryError(
         f"preset {preset.name!r} needs {_gib(found.peak)} GiB, {_gib(free_bytes)} GiB are free; the largest "
@@ -189,9 +190,11 @@ def _prover(shape: _Shape, preset: Preset) -> int:
     rollouts = preset.prompts * preset.group
     rows = min(rollouts, max(1, preset.prover_batch_tokens // (trunk + branches)))
     mask = branches * (trunk + branches) * (1 + shape.size)
-    scored = prefixes * preset.answer_tokens * shape.vocabulary
+    scored = prefixes * preset.answer_tokens
+    # Every trace gets the logits of all columns in which any trace is scored.
+    columns = min(rows * scored, branches)
     tail = branches * shape.passing + 2 * (trunk + branches) * shape.queries * shape.size + mask
-    logits = rows * scored * shape.size * rows + scored * 3 * FP32
+    logits = shape.vocabulary * (rows * columns * shape.size + scored * 3 * FP32)
     return rows * ((trunk + branches) * shape.cached + max(trunk * shape.passing, tail)) + logits
 
 

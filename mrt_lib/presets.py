@@ -1,10 +1,12 @@
 """Batch sizes for four kinds of machine, chosen by `mrt_lib.memory.estimate`.
 
 `cpu` trains the shipped reasoners of 0.8 million parameters and is what the experiments ran with. The other
-three train a language model of 1.5 billion parameters (DeepSeek-R1-Distill-Qwen-1.5B) with template `r1_short`.
-Their sizes are estimated, not yet measured on the card: the estimate was compared with measured memory on a
-CPU only (`python -m benchmarks.memory`, data/results/benchmark_memory.json). `check_fits` compares what a
-preset needs with what is free before anything is loaded.
+three train a language model of 1.5 billion parameters (DeepSeek-R1-Distill-Qwen-1.5B) with template
+`r1_short`; `r1` needs more `answer_tokens`, because its answer is written out. Their sizes are estimated, not
+yet measured on these cards: the estimate was compared with measured memory on a CPU only
+(`python -m benchmarks.memory`, data/results/benchmark_memory.json, which also has what each preset needs).
+Their learning rates are untested. `mrt_lib.memory.check_fits` compares what a preset needs with what is free
+before anything is loaded.
 
 Out of memory all the same? Reduce first: in the update `micro_batch_tokens`, while sampling
 `generation_batch_tokens` (with vLLM: `vllm_gib`), in the prover `prover_batch_tokens`; then `thinking_tokens`

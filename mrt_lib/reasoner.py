@@ -50,7 +50,7 @@ def load_reasoner(
 def check_dtype(dtype: str) -> None:
     """ValueError unless weights can be loaded in it."""
     if dtype not in DTYPES:
-        raise ValueError(f"dtype must be auto, {', '.join(DTYPES)}, got {dtype!r}")
+        raise ValueError(f"dtype must be {', '.join(DTYPES)}, got {dtype!r}")
 
 
 def base_digest(base: PreTrainedModel) -> str:

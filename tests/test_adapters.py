@@ -156,10 +156,15 @@ def test_nothing_is_overwritten_or_left_half(trained, folder, tmp_path):
         save_adapter(trained, folder)
     with pytest.raises(FileExistsError, match="choose a new folder"):
         merge(STRONG, folder, folder)
-    with pytest.raises(KeyError), new_folder(tmp_path / "x") as filling:
-        (filling / "half").write_text("half")
-        raise KeyError
+    with pytest.raises(FileNotFoundError):
+        _half(tmp_path / "new")
     assert not list(tmp_path.iterdir())
+
+
+def _half(path):
+    with new_folder(path) as filling:
+        (filling / "first").write_text("there")
+        (filling / "second").read_text()
 
 
 def test_a_run_without_adapters_has_none_to_keep(tmp_path):

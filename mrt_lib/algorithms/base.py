@@ -77,7 +77,7 @@ class Policy:
         thinking: Sampling,
         answering: Sampling,
     ) -> None:
-        """`stale`: engine of an earlier snapshot, if an arm wants it; `thinking`, `answering`: budgets and temperature."""
+        """`stale`: engine of an earlier snapshot, if wanted; the last two: budgets and temperature."""
         self.engine, self.stale, self.prover = engine, stale, prover
         self.tokenizer, self.template, self.task = tokenizer, template, task
         self.thinking, self.answering = thinking, answering
