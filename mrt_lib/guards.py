@@ -31,13 +31,18 @@ def identity(
     config: TrainConfig,
 ) -> dict[str, Any]:
     """Everything that a run's result depends on, as JSON: settings, and digests of base and problems."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(base.named_parameters()):
-        digest.update(name.encode() + weight.detach().flatten()[:64].float().cpu().numpy().tobytes())
     ids = hashlib.sha256("\n".join(problem.id for problem in problems).encode())
-    own = {"base": digest.hexdigest()[:16], "task": task.name, "template": template.name}
+    own = {"base": weights_digest(base), "task": task.name, "template": template.name}
     own |= {"problems": f"{len(problems)}, {ids.hexdigest()[:16]}", "arm": repr(arm)}
     return json.loads(json.dumps(own | asdict(config)))
+
+
+def weights_digest(model: PreTrainedModel) -> str:
+    """Sixteen hex digits that tell models apart: of the first 64 numbers of every weight."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.named_parameters()):
+        digest.update(name.encode() + weight.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def claim(folder: Path, own: dict[str, Any]) -> None:

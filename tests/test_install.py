@@ -19,11 +19,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 HEAVY = ("vllm", "peft", "trl", "seaborn", "datasets", "matplotlib", "pandas", "pyarrow")
 
-# Imports every module of the library but the two that draw figures and the command lines.
+# Imports every module of the library but those that draw figures and the command lines.
 IMPORT_ALL = """
 import importlib, pkgutil, sys, mrt_lib
 for module in pkgutil.walk_packages(mrt_lib.__path__, "mrt_lib."):
-    if module.name not in ("mrt_lib.plots", "mrt_lib.live") and not module.name.endswith(".__main__"):
+    if not module.name.endswith(("plots", ".live", ".__main__")):
         importlib.import_module(module.name)
 """
 
