@@ -31,7 +31,7 @@ def draw_accuracy(found: Overthinking, ax: Axes | None = None) -> Axes:
     draw_curves(
         pd.concat([best, think]),
         "tokens (prompt, thought, stop text, answer)",
-        "J: right, if made to answer",
+        "J (probability of a right answer)",
         ax=ax,
     )
     shade_regret(ax, think.x, best.value, think.value)

@@ -17,6 +17,7 @@ from mrt_lib.guards import claim, weights_digest
 from mrt_lib.measured import Overthinking
 from mrt_lib.observation import exact_prover, leads_to_answer, observe
 from mrt_lib.overthinking import measure
+from mrt_lib.progress import check_positive
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.report_page import write_report
 from mrt_lib.results import provenance
@@ -61,11 +62,13 @@ def run(
     folder: str | Path | None,
 ) -> Overthinking:
     """See `mrt_lib.report`."""
+    budgets = [check_positive("a budget", tokens) for tokens in budgets] if budgets else None
     problems = read_problems(problems) if isinstance(problems, str | Path) else list(problems)
     task = check_problems(problems, task)
     reasoner, tokenizer = load_reasoner(model) if isinstance(model, str | Path) else model
     template = choose_template(tokenizer, template)
-    options = fit(options, reasoner, tokenizer, template, problems)
+    thinking, answer = fit(options, reasoner, tokenizer, template, problems)
+    options = replace(options, thinking_tokens=thinking, answer_tokens=answer)
     engine = engine or TransformersEngine(reasoner)
     prover = exact_prover(reasoner, tokenizer, template, task, problems, options.temperature)
     settings = {
@@ -87,9 +90,9 @@ def run(
         task,
         problems,
         options.rollouts,
-        Sampling(options.thinking_tokens or 0, temperature=options.temperature, seed=options.seed),
+        Sampling(thinking, temperature=options.temperature, seed=options.seed),
         options.branches,
-        options.answer_tokens or 0,
+        answer,
         folder,
         progress=True,
     )
@@ -156,8 +159,8 @@ def fit(
     tokenizer: PreTrainedTokenizerBase,
     template: Template,
     problems: Sequence[Problem],
-) -> Options:
-    """The options with their defaults filled in.
+) -> tuple[int, int]:
+    """Most tokens of a thought and of an answer, defaults filled in.
 
     Raises:
         ValueError: a question that the tokenizer cannot write, or prompt, thought, stop text and answer
@@ -179,7 +182,7 @@ def fit(
             f"the longest prompt ({prompt} tokens), thinking_tokens={thinking}, stop text and answer "
             f"({around}) exceed the model's context of {context}; {way}"
         )
-    return replace(options, thinking_tokens=thinking, answer_tokens=answer)
+    return thinking, answer
 
 
 def _prompt_tokens(tokenizer: PreTrainedTokenizerBase, template: Template, problem: Problem) -> int:

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from transformers import Qwen3Config, Qwen3ForCausalLM
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 import mrt_lib
 from mrt_lib import observation
@@ -16,8 +17,8 @@ from mrt_lib.evaluation import assess
 from mrt_lib.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.report_page import read_report
-from mrt_lib.tasks import Problem, RootSearch, from_callable, write_problems
-from mrt_lib.templates import R1, TESTBED
+from mrt_lib.tasks import MathTask, Problem, RootSearch, from_callable, write_problems
+from mrt_lib.templates import R1, R1_SHORT, TESTBED
 from mrt_lib.traces import load_traces
 
 FOLDER = "data/models/strong"
@@ -98,6 +99,25 @@ def test_right_answers_of_any_spelling_vote_together(reasoner):
     assert {m.value for m in found.numbers if m.measure == "vote_accuracy"} == {1}
 
 
+def test_a_model_of_another_family_with_its_own_template(tmp_path):
+    pytest.importorskip("math_verify")
+    from tests.test_short_answer import build_tokenizer
+
+    tokenizer = build_tokenizer()
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=len(tokenizer), num_key_value_heads=1, **sizes))
+    rows = [{"question": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(3)]
+    task = MathTask({"train": rows})
+    options = {"rollouts": 1, "thinking_tokens": 24, "branches": 2, "answer_tokens": 4, "folder": tmp_path}
+    found = mrt_lib.report((model, tokenizer), task.problems["train"], task, R1_SHORT, **options)
+    # This tokenizer ends a box in several ways, so exact values would be too low.
+    assert (found.settings["values"], found.settings["template"]) == ("sampled", "r1_short")
+    assert found.number("final_accuracy").value == 0
+    assert found.number("unreadable_share").value > 0
+    assert (tmp_path / "report.html").exists()
+
+
 class Interrupted(TransformersEngine):
     """Counts its calls and is interrupted in one of them."""
 
@@ -165,6 +185,7 @@ TWICE = [*PROBLEMS, replace(PROBLEMS[0], id="other")]
         (PROBLEMS, {"thinking_tokens": 0}, "thinking_tokens must be at least 1"),
         (PROBLEMS, {"rollouts": 0}, "rollouts must be at least 1"),
         (PROBLEMS, {"branches": 1}, "branches must be at least 2"),
+        (PROBLEMS, {"budgets": [0, 50]}, "a budget must be an integer"),
         (PROBLEMS, {"temperature": 0}, "temperature must be positive"),
     ],
 )
@@ -186,7 +207,7 @@ def test_a_model_without_room_for_a_thought_is_refused(reasoner):
         head_dim=8,
         max_position_embeddings=40,
     )
-    with pytest.raises(ValueError, match="exceed the model's context of 40; shorten questions"):
+    with pytest.raises(ValueError, match="exceed the model's context of 40; shorten"):
         mrt_lib.report((Qwen3ForCausalLM(config), tokenizer), PROBLEMS, engine=Untouched())
 
 
