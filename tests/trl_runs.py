@@ -38,21 +38,19 @@ LEARNING = {
     "max_completion_length": 46,
     "per_device_train_batch_size": 32,
     "num_generations": 8,
-    "max_steps": 14,
+    "max_steps": 20,
     "learning_rate": 1.5e-3,
     "warmup_steps": 3,
     "lr_scheduler_type": "cosine",
 }
 
 
-def trainer(
-    folder, arm, template=TESTBED, task=TASK, problems=None, answer_tokens=2, options=None, **changes
-):
+def trainer(folder, arm, template=TESTBED, task=TASK, problems=None, answer_tokens=2, lora=None, **changes):
     """On the strong reasoner, so that most groups have a right answer and a signal."""
     model, tokenizer = load_reasoner("data/models/strong")
     args = GRPOConfig(output_dir=str(folder), **{**SETTINGS, **changes})
     problems = TASK.problems["train"][:400] if problems is None else problems
-    made = MRTTrainer(model, tokenizer, template, task, problems, arm, args, answer_tokens, **(options or {}))
+    made = MRTTrainer(model, tokenizer, template, task, problems, arm, args, answer_tokens, peft_config=lora)
     made.remove_callback(PrinterCallback)
     return made
 
@@ -76,22 +74,23 @@ def first_batch(folder, name):
 
 
 def learning(folder):
-    """J on held problems before and after training, and the first line of TRL's log."""
+    """J on this process's share of the held problems before and after training, weights, TRL's log."""
     lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
-    made = trainer(folder, ARMS["mrt_exact"], options={"peft_config": lora}, **LEARNING)
-    before = held_value(made)
+    made = trainer(folder, ARMS["mrt_exact"], lora=lora, **LEARNING)
+    before = held_values(made)
     made.train()
-    return {"before": before, "after": held_value(made), "log": made.state.log_history[0]}
+    weights = [float(p.detach().double().sum()) for p in made.model.parameters() if p.requires_grad]
+    return {"before": before, "after": held_values(made), "weights": weights, "log": made.state.log_history}
 
 
-def held_value(made):
-    """Mean exact value after four episodes on held problems."""
+def held_values(made):
+    """Exact values after four episodes, four rollouts for every other held problem."""
     model = made.accelerator.unwrap_model(made.model)
     parts = (made.tokenizer, TESTBED)
     prover = ExactProver(model, *parts, TASK)
-    problems = TASK.problems["test"][:96]
-    found = evaluate(TransformersEngine(model), prover, *parts, problems, 2, Sampling(44), answer_tokens=2)
-    return float(found.by_episode(4)[..., -1].mean())
+    problems = TASK.problems["test"][made.accelerator.process_index : 128 : 2]
+    found = evaluate(TransformersEngine(model), prover, *parts, problems, 4, Sampling(44), answer_tokens=2)
+    return found.by_episode(4)[..., -1].ravel().tolist()
 
 
 if __name__ == "__main__":

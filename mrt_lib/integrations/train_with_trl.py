@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import GRPOConfig, ModelConfig, TrlParser, get_peft_config
+from trl import GRPOConfig, ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from mrt_lib.algorithms import GRPO, GRPOExact, MRTExact, MRTOnline
 from mrt_lib.algorithms.base import Arm
@@ -48,10 +47,13 @@ def main() -> None:
     trainer = MRTTrainer(
         AutoModelForCausalLM.from_pretrained(
             model_args.model_name_or_path,
-            dtype=getattr(torch, model_args.dtype or "float32"),
+            revision=model_args.model_revision,
+            dtype=model_args.dtype,
+            attn_implementation=model_args.attn_implementation,
+            quantization_config=get_quantization_config(model_args),
             use_safetensors=True,
         ),
-        AutoTokenizer.from_pretrained(model_args.model_name_or_path),
+        AutoTokenizer.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision),
         template,
         task,
         task.problems["train"],

@@ -23,9 +23,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
-from accelerate.utils import gather_object
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+try:
+    from accelerate.utils import gather_object
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+    from trl.models import unwrap_model_for_generation
+except ImportError as error:
+    raise ImportError(f"MRTTrainer needs TRL ({error}): pip install 'mrt-lib[trl]'") from error
 
 from mrt_lib.algorithms.base import Arm, Policy, Rollout, stream
 from mrt_lib.engines.base import Engine, Sampling
@@ -38,13 +46,6 @@ from mrt_lib.prover import ExactProver
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.templates import Template
 from mrt_lib.token_rows import TokenRow, token_row
-
-try:
-    from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
-    from trl.models import unwrap_model_for_generation
-except ImportError as error:
-    raise ImportError(f"MRTTrainer needs TRL ({error}): pip install 'mrt-lib[trl]'") from error
 
 
 class MRTTrainer(GRPOTrainer):
@@ -71,7 +72,8 @@ class MRTTrainer(GRPOTrainer):
         answer_tokens: int,
         episodes: int = 4,
         batch_tokens: int = 8192,
-        **options: Any,
+        peft_config: Any = None,
+        callbacks: Any = None,
     ) -> None:
         """Checks everything that can be checked before the first step.
 
@@ -81,7 +83,7 @@ class MRTTrainer(GRPOTrainer):
             episodes: budget in episodes over which "mrt/regret" is taken.
             batch_tokens: most tokens, padding included, in one pass of Transformers' generation or of
                 the exact prover, on each process. Reduce this first when memory runs out.
-            options: further arguments of GRPOTrainer, such as `peft_config` and `callbacks`.
+            peft_config, callbacks: as in GRPOTrainer.
 
         Raises:
             ValueError: settings that do not fit each other, the arm or the model's context, too few
@@ -97,8 +99,8 @@ class MRTTrainer(GRPOTrainer):
         self.problem_of = by_prompt(template, problems)
         check_problems(model, tokenizer, template, task, list(self.problem_of.values()), arm, args)
         self.rollouts: list[Rollout] = []
-        self.advantages: list[Any] = []
-        self._rows: list[TokenRow] = []
+        self.advantages: list[np.ndarray] = []
+        self._own: list[np.ndarray] = []
         outcome: Any = _outcome
         super().__init__(
             model,
@@ -106,8 +108,9 @@ class MRTTrainer(GRPOTrainer):
             args,
             Dataset.from_dict({"prompt": list(self.problem_of)}),
             processing_class=tokenizer,
+            callbacks=callbacks,
+            peft_config=peft_config,
             rollout_func=self._roll_out,
-            **options,
         )
         check_sharding(self._dist.is_fsdp or self._dist.is_zero3, args.use_vllm, arm)
 
@@ -115,9 +118,8 @@ class MRTTrainer(GRPOTrainer):
         """TRL's batch with one advantage per completion token, shape (B, T), in place of (B,)."""
         batch = super()._generate_and_score_completions(inputs)
         advantages = torch.zeros(batch["completion_ids"].shape, dtype=torch.float32)
-        for place, row, prompt in zip(advantages, self._rows, batch["prompt_mask"].sum(1), strict=True):
-            own = torch.from_numpy(row.advantages[prompt:])
-            place[: len(own)] = own
+        for place, own in zip(advantages, self._own, strict=True):
+            place[: len(own)] = torch.from_numpy(own)
         batch["advantages"] = advantages.to(batch["completion_ids"].device)
         return batch
 
@@ -133,16 +135,16 @@ class MRTTrainer(GRPOTrainer):
         self.advantages = self.arm.credit(self.rollouts)
         self._log_rollouts()
         mine = slice(rank * len(prompts), (rank + 1) * len(prompts))
-        pairs = list(zip(self.rollouts[mine], self.advantages[mine], strict=True))
-        self._rows = [token_row(self.tokenizer, self.template, r, a) for r, a in pairs]
-        starts = [len(r.trace.prompt_ids) for r, _ in pairs]
-        after = list(zip(self._rows, starts, strict=True))
+        own = self.rollouts[mine]
+        pairs = zip(own, self.advantages[mine], strict=True)
+        rows = [_completion(r, token_row(self.tokenizer, self.template, r, a)) for r, a in pairs]
+        self._own = [row.advantages for row in rows]
         return {
-            "prompt_ids": [r.trace.prompt_ids for r, _ in pairs],
-            "completion_ids": [row.ids[start:].tolist() for row, start in after],
-            "logprobs": [row.log_probs[start:].tolist() for row, start in after],
-            "env_mask": [row.generated[start:].astype(int).tolist() for row, start in after],
-            "outcome": [float(r.reward) for r, _ in pairs],
+            "prompt_ids": [r.trace.prompt_ids for r in own],
+            "completion_ids": [row.ids.tolist() for row in rows],
+            "logprobs": [row.log_probs.tolist() for row in rows],
+            "env_mask": [row.generated.astype(int).tolist() for row in rows],
+            "outcome": [float(r.reward) for r in own],
         }
 
     @contextmanager
@@ -172,6 +174,12 @@ class MRTTrainer(GRPOTrainer):
 def in_groups(rollouts: Sequence[Rollout], size: Any) -> list[Rollout]:
     """The rollouts of all processes, in order, each `size` in a row as one group."""
     return [replace(rollout, group=i // size) for i, rollout in enumerate(rollouts)]
+
+
+def _completion(rollout: Rollout, row: TokenRow) -> TokenRow:
+    """The row after the prompt."""
+    start = len(rollout.trace.prompt_ids)
+    return TokenRow(*(column[start:] for column in (row.ids, row.generated, row.log_probs, row.advantages)))
 
 
 def _outcome(outcome: list[float], **_: Any) -> list[float]:
