@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -212,15 +213,20 @@ def test_the_engine_over_vllm_asks_for_the_budget_and_the_stop_of_each_phase(str
     assert (stand_in.max_completion_length, stand_in.generation_kwargs) == (26, {})
 
 
-def test_the_command_line_trains_and_saves(tmp_path, monkeypatch, strong):
+@pytest.mark.parametrize("problems", ["root_search_31", "own.jsonl"])
+def test_the_command_line_trains_and_saves(tmp_path, monkeypatch, strong, problems):
+    if problems == "own.jsonl":
+        problems = str(tmp_path / problems)
+        rows = [json.dumps({"question": p.question, "answer": p.answer}) for p in TRAIN[:4]]
+        Path(problems).write_text("\n".join(rows))
     options = {
         "model_name_or_path": "data/models/strong",
-        "problems": "root_search_31",
+        "problems": problems,
         "template": "testbed",
         "arm": "mrt_exact",
         "rule": "regret_to_go",
         "answer_tokens": 2,
-        "output_dir": str(tmp_path),
+        "output_dir": str(tmp_path / "run"),
         "max_steps": 1,
         "learning_rate": 1e-3,
         "max_completion_length": 26,
@@ -233,7 +239,7 @@ def test_the_command_line_trains_and_saves(tmp_path, monkeypatch, strong):
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     monkeypatch.setattr(sys, "argv", ["train_with_trl", *words])
     train_with_trl.main()
-    trained, tokenizer = load_reasoner(tmp_path)
+    trained, tokenizer = load_reasoner(tmp_path / "run")
     assert encode(tokenizer, FORCED) == encode(strong[1], FORCED)
     moved = [(a != b).any() for a, b in zip(trained.parameters(), strong[0].parameters(), strict=True)]
     assert any(moved)
