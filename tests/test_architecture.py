@@ -46,6 +46,7 @@ FLOORS = {
     "boards": 6,
     "plots": 6,
     "live": 6,
+    "integrations": 6,
 }
 
 
