@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mrt_lib.algorithms import GRPOExact, MRTExact, MRTOffline, PrefixOutcome
+from mrt_lib.algorithms import GRPOExact, MRTExact
 from mrt_lib.algorithms.base import Arm
 from mrt_lib.prover import right_answer_ids
 from mrt_lib.tasks.base import Problem, Task
@@ -39,7 +39,7 @@ def by_prompt(template: Template, problems: Sequence[Problem]) -> dict[str, Prob
 
 def check_settings(args: Any, arm: Arm, answer_tokens: int) -> None:
     """ValueError unless TRL's settings `args`, a GRPOConfig, fit the arm and the answers."""
-    if isinstance(arm, MRTOffline | PrefixOutcome):
+    if getattr(arm, "uses_stale", False):
         raise ValueError(
             f"{type(arm).__name__} needs a stale policy and whole groups on one process; "
             "use mrt_lib.training, or MRTOnline or MRTExact here"
