@@ -53,6 +53,7 @@ FLOORS = {
     "overthinking_plots": 6,
     "report_page": 6,
     "reporting": 6,
+    "integrations": 6,
 }
 
 

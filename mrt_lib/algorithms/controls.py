@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class ShuffledProgress(MRTExact):
 class PrefixOutcome:
     """`mrt_offline` without its stopping half; `scale` as in GRPO."""
 
+    uses_stale: ClassVar[bool] = True
     scale: bool = True
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from mrt_lib.traces import Trace
 class MRTOffline:
     """`baseline`: see above; `scale`: divide by the group's standard deviation ("group" only)."""
 
+    uses_stale: ClassVar[bool] = True
     baseline: Literal["group", "termination"] = "group"
     scale: bool = True
 
