@@ -91,7 +91,7 @@ def take(config: dict[str, Any], preset: Preset) -> dict[str, int]:
     before = _resident("VmRSS")
     torch.manual_seed(0)
     base: Any = AutoModelForCausalLM.from_config(Qwen2Config(**config), dtype=getattr(torch, preset.dtype))
-    learner = Learner(base.eval(), LoraSettings(preset.rank, 2 * preset.rank), 0, keeps_stale=False)
+    learner = Learner(base.eval(), LoraSettings(preset.rank, 2 * preset.rank), 0, keep_stale=False)
     optimizer = torch.optim.AdamW(learner.trained().values())
     runs = {"update": _learn, "generation": _sample, "prover": _prove}
     for run in runs.values():

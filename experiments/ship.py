@@ -12,7 +12,8 @@ from experiments.load import ArmRuns, arm_runs
 from experiments.plan import HEADLINE, Run
 from experiments.run import SCRATCH
 from mrt_lib.adapters import WEIGHTS, write_facts
-from mrt_lib.reasoner import base_digest, load_reasoner
+from mrt_lib.guards import weights_digest
+from mrt_lib.reasoner import load_reasoner
 from mrt_lib.results import sha256
 from mrt_lib.templates import TESTBED
 
@@ -43,7 +44,7 @@ def ship(arm: ArmRuns) -> None:
         "base sha256": facts["base_sha256"],
     }
     made = {"arm": facts["arm"], "task": run.task, "template": TESTBED.name, "base": str(base)}
-    made |= {"base_digest": base_digest(model), "dtype": "float32"}
+    made |= {"base_digest": weights_digest(model), "dtype": "float32"}
     write_facts(folder, made | {"numbers": numbers, "provenance": facts["provenance"]})
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from mrt_lib.checkpoints import new_folder
+from mrt_lib.guards import weights_digest
 from mrt_lib.learner import merged_weights, write_weights
-from mrt_lib.reasoner import base_digest, load_reasoner
+from mrt_lib.reasoner import load_reasoner
 from mrt_lib.results import provenance, write_json
 from mrt_lib.training import Trainer
 
@@ -80,7 +81,7 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> Any:
     """
     from peft import PeftModel
 
-    facts, digest = read_facts(folder), base_digest(model)
+    facts, digest = read_facts(folder), weights_digest(model)
     if facts["base_digest"] != digest:
         raise ValueError(
             f"{folder} was made for {facts['base']} in {facts['dtype']} (digest {facts['base_digest']}), "

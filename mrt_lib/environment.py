@@ -18,7 +18,7 @@ REQUIRED = ("torch>=2.9", "transformers>=5.5.3", "numpy>=2.0")
 OPTIONAL = {
     "peft>=0.19": "LoRA adapters",
     "seaborn>=0.13.2": "figures",
-    "vllm>=0.29,<0.33": "fast sampling on a large GPU",
+    "vllm>=0.31,<0.33": "fast sampling on a large GPU",
 }
 MIN_MEMORY_GB = 3.0
 

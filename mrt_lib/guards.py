@@ -13,7 +13,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from mrt_lib.algorithms.base import Arm, Policy, Rollout
-from mrt_lib.reasoner import base_digest
+from mrt_lib.engines.base import Engine
 from mrt_lib.results import write_json
 from mrt_lib.rollouts import think
 from mrt_lib.tasks.base import Problem, Task
@@ -30,12 +30,23 @@ def identity(
     problems: Sequence[Problem],
     arm: Arm,
     config: TrainConfig,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Everything that a run's result depends on, as JSON: settings, and digests of base and problems."""
     ids = hashlib.sha256("\n".join(problem.id for problem in problems).encode())
-    own = {"base": base_digest(base), "task": task.name, "template": template.name}
+    own = {"base": weights_digest(base), "task": task.name, "template": template.name}
     own |= {"problems": f"{len(problems)}, {ids.hexdigest()[:16]}", "arm": repr(arm)}
+    if engine is not None:
+        own["engine"] = type(engine).__name__
     return json.loads(json.dumps(own | asdict(config)))
+
+
+def weights_digest(model: PreTrainedModel) -> str:
+    """Sixteen hex digits that tell models apart: of the first 64 numbers of every weight."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.named_parameters()):
+        digest.update(name.encode() + weight.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def claim(folder: Path, own: dict[str, Any]) -> None:

@@ -38,13 +38,15 @@ class Learner:
     Attributes:
         model: what is trained; a peft model if there are adapters.
         sampler: plain model with the newest weights; `model` itself without adapters.
-        stale: plain model with the weights of the last snapshot, or None if nobody wants it.
+        stale: plain model with the weights of the last snapshot, or None.
     """
 
     def __init__(
-        self, base: PreTrainedModel, lora: LoraSettings | None, seed: int, keeps_stale: bool = True
+        self, base: PreTrainedModel, lora: LoraSettings | None, seed: int, keep_stale: bool = True
     ) -> None:
         """Takes `base` over; `lora=None` trains every weight. `seed` makes the adapters' first values.
+
+        `keep_stale`: hold a snapshot, at the price of one more copy of the weights.
 
         Raises:
             ValueError: every weight is to be trained in half precision, which rounds small updates away.
@@ -52,7 +54,7 @@ class Learner:
         if lora is None and base.dtype != torch.float32:
             raise ValueError(f"weights in {base.dtype} cannot be trained; load float32, or train adapters")
         self.lora = lora
-        self.stale = copy.deepcopy(base).requires_grad_(False) if keeps_stale else None
+        self.stale = copy.deepcopy(base).requires_grad_(False) if keep_stale else None
         if lora is None:
             self.model: Any = base.requires_grad_(True)
             self.sampler = base
@@ -66,7 +68,7 @@ class Learner:
             write_weights(merged_weights(self.model), self.sampler)
 
     def snapshot(self) -> None:
-        """Give the stale copy, if there is one, the sampler's weights."""
+        """Give the stale copy, if one is held, the sampler's weights."""
         if self.stale is not None:
             write_weights(self.sampler.named_parameters(), self.stale)
 
@@ -87,7 +89,8 @@ class Learner:
     def state(self) -> dict[str, dict[str, torch.Tensor]]:
         """Everything that a checkpoint needs to go on."""
         trained = {name: p.detach() for name, p in self.trained().items()}
-        return {"trained": trained, "stale": dict(self.stale.named_parameters()) if self.stale else {}}
+        stale = [] if self.stale is None else self.stale.named_parameters()
+        return {"trained": trained, "stale": {name: p.detach() for name, p in stale}}
 
     def load(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
         """Put back what `state` gave."""

@@ -10,9 +10,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from mrt_lib.presets import PRESETS, Preset
+from mrt_lib.prover import BLOCK
 from mrt_lib.updates import LOGITS
 
-TURNS = ("generation", "prover", "update")
 # What to reduce first where a part is the largest.
 KNOBS = {
     "base": "a smaller model",
@@ -29,14 +29,14 @@ FP32 = 4
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes of each part. The first five are held all the time, the last three come in turns.
+    """Bytes of each part: four are held all the time, collecting and updating take turns with the rest.
 
     Attributes:
         base: the frozen weights.
         sampler: their merged copy that samples and proves.
         stale: the copy of an earlier snapshot; 0 unless the arm uses one.
         adapters: LoRA weights, gradients and both Adam states, fp32.
-        vllm: vLLM's weights, keys and values.
+        vllm: its weights, keys and values; it sleeps during the update.
         generation: keys, values, activations and logits of one batch of the Transformers engine; 0 with
             vLLM.
         prover: the same of one batch of exact values.
@@ -55,12 +55,12 @@ class MemoryEstimate:
     @property
     def held(self) -> int:
         """What is held all the time."""
-        return self.base + self.sampler + self.stale + self.adapters + self.vllm
+        return self.base + self.sampler + self.stale + self.adapters
 
     @property
     def peak(self) -> int:
-        """What is held and the largest of what comes in turns."""
-        return self.held + max(getattr(self, name) for name in TURNS)
+        """What is held, and the larger one of collecting rollouts and of the update."""
+        return self.held + max(self.vllm + max(self.generation, self.prover), self.update)
 
     @property
     def largest(self) -> str:
@@ -189,11 +189,12 @@ def _prover(shape: _Shape, preset: Preset) -> int:
     branches = prefixes * (preset.forced_tokens + preset.answer_tokens - 1)
     rollouts = preset.prompts * preset.group
     rows = min(rollouts, max(1, preset.prover_batch_tokens // (trunk + branches)))
-    mask = branches * (trunk + branches) * (1 + shape.size)
+    block = min(branches, BLOCK)
+    mask = block * (trunk + branches) * (1 + shape.size)
     scored = prefixes * preset.answer_tokens
     # Every trace gets the logits of all columns in which any trace is scored.
     columns = min(rows * scored, branches)
-    tail = branches * shape.passing + 2 * (trunk + branches) * shape.queries * shape.size + mask
+    tail = block * shape.passing + 2 * (trunk + branches) * shape.queries * shape.size + mask
     logits = shape.vocabulary * (rows * columns * shape.size + scored * 3 * FP32)
     return rows * ((trunk + branches) * shape.cached + max(trunk * shape.passing, tail)) + logits
 

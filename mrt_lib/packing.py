@@ -99,10 +99,9 @@ def pack(trunk: Sequence[int], branches: Sequence[Branch]) -> PackedTrace:
 
 def attention_mask(packed: PackedTrace) -> torch.Tensor:
     """(tokens, tokens) boolean: may the row's token see the column's token?"""
-    trunk = packed.trunk_length
     mask = torch.ones(len(packed), len(packed), dtype=torch.bool).tril()
-    visible, branch, leaf = (c[None, trunk:] for c in (packed.visible, packed.branch, packed.leaf))
-    mask[trunk:] = _branch_mask(visible, branch, leaf, trunk)
+    batch = collate([packed])
+    mask[packed.trunk_length :] = batch.mask(0, batch.branch_ids.shape[1])[0, 0]
     return mask
 
 
@@ -114,15 +113,27 @@ class PackedBatch:
         trunk_ids: (batch, t) token ids of the trunks; plain causal attention.
         branch_ids: (batch, m) token ids of all branches.
         branch_positions: (batch, m) their position ids.
-        mask: (batch, 1, m, t + m) boolean: what each branch token sees; padding sees itself.
+        visible, branch, leaf: (batch, m) as in `PackedTrace`.
         rows: for each trace, the branch columns that predict its answer tokens.
     """
 
     trunk_ids: torch.Tensor
     branch_ids: torch.Tensor
     branch_positions: torch.Tensor
-    mask: torch.Tensor
+    visible: torch.Tensor
+    branch: torch.Tensor
+    leaf: torch.Tensor
     rows: list[torch.Tensor]
+
+    def mask(self, start: int, stop: int) -> torch.Tensor:
+        """(batch, 1, stop - start, t + stop) boolean: what the branch tokens start .. stop - 1 see of all
+        tokens up to theirs; padding sees itself."""
+        own = slice(start, stop)
+        sees_trunk = torch.arange(self.trunk_ids.shape[1]) < self.visible[:, own, None]
+        branch, leaf = self.branch[:, None, :stop], self.leaf[:, None, :stop]
+        same_leaf = (leaf == PADDING["leaf"]) | (leaf == self.leaf[:, own, None])
+        sees_branch = ((branch == self.branch[:, own, None]) & same_leaf).tril(start)
+        return torch.cat([sees_trunk, sees_branch], dim=2)[:, None]
 
 
 def collate(batch: Sequence[PackedTrace]) -> PackedBatch:
@@ -135,17 +146,9 @@ def collate(batch: Sequence[PackedTrace]) -> PackedBatch:
         trunk_ids[i, :n] = packed.ids[:n]
         for name, column in columns.items():
             column[i, : len(packed) - n] = getattr(packed, name)[n:]
-    mask = _branch_mask(columns["visible"], columns["branch"], columns["leaf"], trunk)
     rows = [p.rows - n for p, n in zip(batch, own, strict=True)]
-    return PackedBatch(trunk_ids, columns["ids"], columns["positions"], mask[:, None], rows)
-
-
-def _branch_mask(visible: torch.Tensor, branch: torch.Tensor, leaf: torch.Tensor, trunk: int) -> torch.Tensor:
-    """(batch, m, trunk + m) boolean from three (batch, m) columns of branch tokens."""
-    sees_trunk = torch.arange(trunk) < visible[:, :, None]
-    ancestor = (leaf == -1)[:, None, :] | (leaf[:, :, None] == leaf[:, None, :])
-    sees_branch = ((branch[:, :, None] == branch[:, None, :]) & ancestor).tril()
-    return torch.cat([sees_trunk, sees_branch], dim=2)
+    ids, positions, visible, branch, leaf = columns.values()
+    return PackedBatch(trunk_ids, ids, positions, visible, branch, leaf, rows)
 
 
 def _extend(columns: list[list[int]], ids: list[int], position: int, visible: int, b: int, leaf: int) -> int:

@@ -33,6 +33,10 @@ SERIES: dict[str, tuple[str, str, str]] = {
     "exact": ("#173a63", "-", "o"),
     "grpo": ("#b33951", "-", "s"),
     "mrt": ("#157f6b", "-", "D"),
+    "think on": ("#2f6db3", "-", ""),
+    "maj@2": ("#e3b23c", "-", "<"),
+    "maj@4": ("#c4661f", "-", ">"),
+    "maj@8": ("#6b2d0e", "-", "d"),
     # arms of the training experiments
     "untrained": ("#2f6db3", "-", "o"),
     "grpo_exact": ("#d98a9a", "--", "s"),
@@ -57,6 +61,9 @@ SERIES: dict[str, tuple[str, str, str]] = {
 # What an arm is called in a figure, where its name alone is terse.
 LABELS: dict[str, str] = {
     "untrained": "base",
+    "maj@2": "vote of 2",
+    "maj@4": "vote of 4",
+    "maj@8": "vote of 8",
     "grpo": "GRPO",
     "grpo_exact": "GRPO, exact outcome",
     "mrt": "MRT",

@@ -38,7 +38,8 @@ class Preset:
         rank: of the LoRA adapters; alpha is twice that.
         forced_tokens: most tokens of the template's forced text.
         context: most tokens of a whole rollout: prompt, thought, forced text and answer.
-        vllm_gib: what vLLM may take for its own weights, keys and values; 0 without it.
+        vllm_gib: what vLLM may take for its own weights, keys and values while rollouts are collected, as
+            `gpu_memory_utilization` of the card's memory; 0 without it.
     """
 
     name: str
@@ -121,7 +122,7 @@ PRESETS = {
             gradient_checkpointing=True,
             generation_batch_tokens=65_536,
             prover_batch_tokens=22_528,
-            vllm_gib=16.0,
+            vllm_gib=22.0,
         ),
         # 80 GB; the paper's budget of 16K tokens.
         Preset(
@@ -141,7 +142,7 @@ PRESETS = {
             gradient_checkpointing=True,
             generation_batch_tokens=131_072,
             prover_batch_tokens=43_008,
-            vllm_gib=40.0,
+            vllm_gib=56.0,
         ),
     )
 }

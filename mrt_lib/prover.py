@@ -13,11 +13,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mrt_lib.batching import by_length
 from mrt_lib.engines.base import Engine, Generation, Sampling
-from mrt_lib.packing import Branch, PackedTrace, collate, pack
+from mrt_lib.packing import Branch, PackedBatch, PackedTrace, collate, pack
 from mrt_lib.rollouts import closing_ids
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.templates import Template, decode, encode, parse_answer, token_id
 from mrt_lib.traces import Trace
+
+BLOCK = 2048  # branch tokens in one pass
 
 
 @dataclass(frozen=True)
@@ -156,21 +158,36 @@ class ExactProver:
         kept, row_of = torch.unique(torch.cat(packed.rows), return_inverse=True)
         training = self.model.training
         self.model.eval()
-        # Without a mask the trunk's attention is causal and its padding, on the right, is never seen.
-        trunk = self.model(input_ids=packed.trunk_ids.to(device), use_cache=True, logits_to_keep=1)
-        logits = self.model(
-            input_ids=packed.branch_ids.to(device),
-            position_ids=packed.branch_positions.to(device),
-            attention_mask=_additive(packed.mask.to(device), self.model.dtype),
-            past_key_values=trunk.past_key_values,
-            logits_to_keep=kept.to(device),
-        ).logits
+        logits = self._branch_logits(packed, kept)
         self.model.train(training)
         results, places = [], row_of.to(device).split([len(rows) for rows in packed.rows])
         for trace_logits, place, trace in zip(logits, places, batch, strict=True):
             chosen = torch.log_softmax(trace_logits[place].float() / self.temperature, dim=-1)
             results.append(chosen.gather(1, trace.targets[:, None].to(device))[:, 0].cpu())
         return results
+
+    def _branch_logits(self, packed: PackedBatch, kept: torch.Tensor) -> torch.Tensor:
+        """Logits of the branch columns `kept`, shape (batch, kept, vocabulary).
+
+        The branches run in blocks, each on the keys and values of the trunk and of the blocks before it,
+        so that the mask of a long trace with many episodes stays small.
+        """
+        device = self.model.device
+        # Without a mask the trunk's attention is causal and its padding, on the right, is never seen.
+        trunk = self.model(input_ids=packed.trunk_ids.to(device), use_cache=True, logits_to_keep=1)
+        logits = []
+        for start in range(0, packed.branch_ids.shape[1], BLOCK):
+            block = slice(start, min(start + BLOCK, packed.branch_ids.shape[1]))
+            own = kept[(kept >= block.start) & (kept < block.stop)] - block.start
+            output = self.model(
+                input_ids=packed.branch_ids[:, block].to(device),
+                position_ids=packed.branch_positions[:, block].to(device),
+                attention_mask=_additive(packed.mask(block.start, block.stop).to(device), self.model.dtype),
+                past_key_values=trunk.past_key_values,
+                logits_to_keep=own.to(device),
+            )
+            logits.append(output.logits)
+        return torch.cat(logits, dim=1)
 
 
 def right_answer_ids(

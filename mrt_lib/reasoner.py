@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +50,3 @@ def check_dtype(dtype: str) -> None:
     """ValueError unless weights can be loaded in it."""
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be {', '.join(DTYPES)}, got {dtype!r}")
-
-
-def base_digest(base: PreTrainedModel) -> str:
-    """What tells one base from another: 16 hex digits from names and first numbers of all its weights.
-
-    A base in another dtype is another base.
-    """
-    digest = hashlib.sha256()
-    for name, weight in sorted(base.named_parameters()):
-        digest.update(name.encode() + weight.detach().flatten()[:64].float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]

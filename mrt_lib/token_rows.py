@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mrt_lib.algorithms.base import Rollout
 from mrt_lib.rollouts import closing_ids
-from mrt_lib.templates import Template
+from mrt_lib.templates import Template, token_id
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def token_row(
     places = list(range(len(trace.prompt_ids), thought))
     if trace.answer_ids or trace.finished:
         ids += [*closing, *trace.answer_ids]
-        places += [thought + len(closing) - 1] * trace.finished
+        if trace.finished:
+            places.append(thought + closing.index(token_id(tokenizer, template.think_end)))
         places += range(thought + len(closing), len(ids))
     generated = np.zeros(len(ids), dtype=bool)
     columns = np.zeros((2, len(ids)))

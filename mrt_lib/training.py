@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from mrt_lib.algorithms.base import Arm, Policy, Rollout
 from mrt_lib.algorithms.credit import groups
 from mrt_lib.checkpoints import load_checkpoint, save_checkpoint, write_csv
-from mrt_lib.engines.base import Sampling
+from mrt_lib.engines.base import ColocatedEngine, Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.guards import check_budget, claim, identity, memory_advice
 from mrt_lib.interrupts import deferred_interrupt
@@ -30,7 +30,7 @@ from mrt_lib.templates import Template
 from mrt_lib.token_rows import TokenRow, token_row
 from mrt_lib.traces import save_traces
 from mrt_lib.train_config import TrainConfig
-from mrt_lib.updates import update
+from mrt_lib.updates import rescored, update
 
 Row = dict[str, float]
 
@@ -54,13 +54,20 @@ class Trainer:
         problems: Sequence[Problem],
         arm: Arm,
         config: TrainConfig,
+        engine: ColocatedEngine | None = None,
     ) -> None:
-        """Takes `model` over; ValueError if there are no problems."""
+        """Takes `model` over; ValueError if there are no problems.
+
+        `engine`: samples instead of Transformers, awake only while rollouts are collected. It gets the
+        merged weights before every collection; the loss uses log-probabilities recomputed by the model
+        in training, and the log says how far the engine's were off.
+        """
         if not problems:
             raise ValueError("no problems to train on")
         self.tokenizer, self.template, self.problems = tokenizer, template, list(problems)
         self.arm, self.config = arm, config
-        self.identity = identity(model, template, task, problems, arm, config)
+        self.engine = engine
+        self.identity = identity(model, template, task, problems, arm, config, engine)
         self.learner = Learner(model, config.lora, config.seed, getattr(arm, "uses_stale", False))
         self.optimizer = torch.optim.AdamW(self.learner.trained().values(), weight_decay=0.0)
         self.policy = self._policy(task)
@@ -79,13 +86,7 @@ class Trainer:
         self.policy.seconds.clear()
         if number % self.config.snapshot_every == 0:
             self.learner.snapshot()
-        self.rollouts = self.arm.collect(
-            self.policy, self._draw(number), self.config.group, self._seed(number)
-        )
-        if not self.rollouts:
-            raise ValueError("the arm collected no rollouts; `collect` must return `group` for each problem")
-        if number == 0:
-            check_budget(self.policy, self.rollouts)
+        self.rollouts = self._collect(number)
         advantages = self.arm.credit(self.rollouts)
         updating = time.perf_counter()
         rate = warmup_cosine(number, self.config.steps, self.config.warmup, self.config.learning_rate)
@@ -109,14 +110,26 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.log = state["log"]
 
+    def _collect(self, step: int) -> list[Rollout]:
+        if self.engine is not None:
+            self.engine.load_weights(self.learner.sampler.named_parameters())
+        rollouts = self.arm.collect(self.policy, self._draw(step), self.config.group, self._seed(step))
+        if not rollouts:
+            raise ValueError("the arm collected no rollouts; `collect` must return `group` for each problem")
+        if step == 0:
+            check_budget(self.policy, rollouts)
+        if self.engine is not None:
+            self.engine.sleep()
+        return rollouts
+
     def _policy(self, task: Task) -> Policy:
         config, sampler, stale = self.config, self.learner.sampler, self.learner.stale
         prover = ExactProver(
             sampler, self.tokenizer, self.template, task, config.temperature, config.prover_batch_tokens
         )
         return Policy(
-            TransformersEngine(sampler, config.generation_batch_tokens),
-            TransformersEngine(stale, config.generation_batch_tokens) if stale else None,
+            self.engine or TransformersEngine(sampler, config.generation_batch_tokens),
+            None if stale is None else TransformersEngine(stale, config.generation_batch_tokens),
             prover,
             self.tokenizer,
             self.template,
@@ -141,10 +154,14 @@ class Trainer:
             group["lr"] = rate
         pairs = zip(self.rollouts, advantages, strict=True)
         rows = [token_row(self.tokenizer, self.template, r, a) for r, a in pairs]
+        gap: Row = {}
+        if self.engine is not None:
+            tokens, temperature = self.config.micro_batch_tokens, self.config.temperature
+            rows, gap = rescored(self.learner.model, rows, temperature, tokens)
         members = groups(self.rollouts)
         shares = np.array_split(np.arange(len(members)), self.config.updates)
         stats = [self._optimizer_step([rows[i] for g in share for i in members[g]]) for share in shares]
-        return {name: float(np.mean([s[name] for s in stats])) for name in stats[0]}
+        return {name: float(np.mean([s[name] for s in stats])) for name in stats[0]} | gap
 
     def _optimizer_step(self, rows: list[TokenRow]) -> Row:
         config = self.config

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
@@ -70,6 +72,27 @@ def update(
         optimizer.step()
     learner.publish()
     return {**stats, "grad_norm": norm}
+
+
+@torch.no_grad()
+def rescored(
+    model: Any, rows: Sequence[TokenRow], temperature: float, micro_batch_tokens: int
+) -> tuple[list[TokenRow], dict[str, float]]:
+    """The rows with log-probabilities by `model` in place of the engine's, and how far the two are apart.
+
+    Returns:
+        rows, and engine_gap and engine_gap_max: mean and largest distance over generated tokens, in nats.
+    """
+    new, gaps = list(rows), [np.zeros(0)]
+    for places in by_length([len(row.ids) for row in rows], micro_batch_tokens):
+        batch = collate([rows[i] for i in places], model.device)
+        found = token_log_probs(model, batch.ids, temperature, batch.mask).cpu().numpy()
+        for i, own in zip(places, found, strict=True):
+            log_probs = np.append(0.0, own[: len(rows[i].ids) - 1]) * rows[i].generated
+            gaps.append(np.abs(log_probs - rows[i].log_probs)[rows[i].generated])
+            new[i] = replace(rows[i], log_probs=log_probs)
+    joined = np.concatenate(gaps)
+    return new, {"engine_gap": float(joined.mean()), "engine_gap_max": float(joined.max())}
 
 
 def _loss_scale(dtype: torch.dtype, weights: torch.Tensor) -> float:

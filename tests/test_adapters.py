@@ -14,8 +14,9 @@ from mrt_lib.adapters import FACTS, load_adapter, merge, read_facts, save_adapte
 from mrt_lib.algorithms import GRPO
 from mrt_lib.checkpoints import new_folder
 from mrt_lib.engines import Sampling, TransformersEngine
+from mrt_lib.guards import weights_digest
 from mrt_lib.learner import merged_weights
-from mrt_lib.reasoner import FILES, base_digest, load_reasoner
+from mrt_lib.reasoner import FILES, load_reasoner
 from mrt_lib.results import sha256
 from mrt_lib.templates import TESTBED, encode_prompt
 from mrt_lib.training import TrainConfig, Trainer
@@ -69,7 +70,7 @@ def test_what_is_kept_is_complete_and_says_where_it_came_from(trained, folder):
     facts = read_facts(folder)
     assert (facts["base"], facts["dtype"], facts["template"]) == (str(STRONG), "float32", "testbed")
     assert (facts["arm"], facts["task"]) == ("GRPO(scale=True)", "root_search_31")
-    assert facts["base_digest"] == base_digest(load_reasoner(STRONG)[0])
+    assert facts["base_digest"] == weights_digest(load_reasoner(STRONG)[0])
     assert facts["numbers"]["steps"] == 2
     assert facts["numbers"]["last step: reward"] == trained.log[-1]["reward"]
     card = (folder / "README.md").read_text()

@@ -109,7 +109,7 @@ def test_an_arm_says_whether_it_uses_the_stale_snapshot(policy, name):
     without = copy.copy(policy)
     without.stale = None
     if getattr(ARMS[name], "uses_stale", False):
-        with pytest.raises(ValueError, match="set `uses_stale = True`"):
+        with pytest.raises(ValueError, match="says `uses_stale = True`"):
             ARMS[name].collect(without, PROBLEMS, GROUP, SEED)
     else:
         assert ARMS[name].collect(without, PROBLEMS, GROUP, SEED)

@@ -7,7 +7,7 @@ import pytest
 
 ROOMS = Path("mrt_lib")
 FLOORS = {
-    "": 0,
+    "": 7,
     "packages": 1,
     "environment": 1,
     "results": 1,
@@ -29,6 +29,7 @@ FLOORS = {
     "progress": 3,
     "regret": 3,
     "voting": 3,
+    "waste": 3,
     "learner": 4,
     "losses": 4,
     "algorithms": 4,
@@ -44,11 +45,18 @@ FLOORS = {
     "budget_forcing": 4,
     "evaluation": 5,
     "finetuning": 5,
+    "measured": 5,
+    "observation": 5,
+    "overthinking": 5,
     "base_reasoner": 6,
     "base_checks": 6,
     "boards": 6,
     "plots": 6,
     "live": 6,
+    "overthinking_plots": 6,
+    "report_page": 6,
+    "reporting": 6,
+    "integrations": 6,
 }
 
 

@@ -19,11 +19,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 HEAVY = ("vllm", "peft", "trl", "seaborn", "datasets", "matplotlib", "pandas", "pyarrow")
 
-# Imports every module of the library but the two that draw figures and the command lines.
+# Imports every module of the library but those that draw figures, need TRL, or are command lines.
 IMPORT_ALL = """
 import importlib, pkgutil, sys, mrt_lib
 for module in pkgutil.walk_packages(mrt_lib.__path__, "mrt_lib."):
-    if module.name not in ("mrt_lib.plots", "mrt_lib.live") and not module.name.endswith(".__main__"):
+    optional = module.name.startswith("mrt_lib.integrations.")
+    if not optional and not module.name.endswith(("plots", ".live", ".__main__")):
         importlib.import_module(module.name)
 """
 

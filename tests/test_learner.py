@@ -184,12 +184,12 @@ def test_a_learner_goes_on_from_its_state(lora, tmp_path):
 
 
 def test_without_a_stale_copy_everything_else_goes_on():
-    one = Learner(copy.deepcopy(BASE), LORA, 0, keeps_stale=False)
+    one = Learner(copy.deepcopy(BASE), LORA, 0, keep_stale=False)
     assert one.stale is None
     move(one)
     one.publish()
     one.snapshot()
-    other = Learner(copy.deepcopy(BASE), LORA, 1, keeps_stale=False)
+    other = Learner(copy.deepcopy(BASE), LORA, 1, keep_stale=False)
     other.load(one.state())
     assert same(weights(one.sampler), weights(other.sampler))
 

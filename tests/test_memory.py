@@ -73,6 +73,7 @@ def test_parts_add_up():
     assert str(found).startswith(f"{found.peak / GIB:.2f} GiB (base ")
     large = estimate(Qwen2Config(**LANGUAGE_MODEL), get_preset("h100"))
     assert large.vllm == get_preset("h100").vllm_gib * GIB
+    assert large.peak == large.held + large.vllm + large.prover
     assert large.generation == 0
 
 
@@ -120,7 +121,7 @@ def test_what_does_not_fit_says_how_much_what_and_what_instead():
     needed = estimate(model, get_preset("h100"))
     message = (
         rf"preset 'h100' needs {needed.peak / GIB:.2f} GiB, 39.00 GiB are free; the largest part is vllm "
-        r"with 40.00 GiB: reduce vllm_gib, or use preset 'a100'"
+        r"with 56.00 GiB: reduce vllm_gib, or use preset 'a100'"
     )
     with pytest.raises(MemoryError, match=message):
         check_fits(model, get_preset("h100"), free)

@@ -62,12 +62,13 @@ def test_forced_text_is_read_and_not_learnt():
     assert advantages == [1, 2, 3, 4, 5, 6]
 
 
-def test_of_a_longer_closing_text_only_the_end_itself_is_learnt():
-    template = replace(TESTBED, finished_answer="up </think>")
+@pytest.mark.parametrize(("closing", "end"), [("up </think>", 8), ("</think> up", 7)])
+def test_of_a_longer_closing_text_only_the_end_itself_is_learnt(closing, end):
+    template = replace(TESTBED, finished_answer=closing)
     one = rollout(finished=True)
     row = token_row(TOKENIZER, template, one, np.arange(1.0, one.tokens + 1))
-    assert row.ids.tolist() == [*PROMPT, *THOUGHT, *encode(TOKENIZER, "up </think>"), 50, 1]
-    log_probs, advantages = columns(row, [3, 4, 5, 6, 8, 9, 10])
+    assert row.ids.tolist() == [*PROMPT, *THOUGHT, *encode(TOKENIZER, closing), 50, 1]
+    log_probs, advantages = columns(row, [3, 4, 5, 6, end, 9, 10])
     assert (log_probs[4:], advantages[4:]) == ([-0.5, -0.7, -0.8], [5, 6, 7])
 
 

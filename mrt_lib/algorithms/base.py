@@ -49,7 +49,7 @@ class Rollout:
 
 
 class Arm(Protocol):
-    """One training method; one that thinks with `stale=True` has a class attribute `uses_stale = True`."""
+    """One training method; one that thinks with a stale snapshot has a class attribute `uses_stale`."""
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """`group` rollouts of each problem, in the order of the problems."""
@@ -77,7 +77,7 @@ class Policy:
         thinking: Sampling,
         answering: Sampling,
     ) -> None:
-        """`stale`: engine of an earlier snapshot, if wanted; the last two: budgets and temperature."""
+        """`stale`: engine of a snapshot, if held; `thinking`, `answering`: budgets and temperature."""
         self.engine, self.stale, self.prover = engine, stale, prover
         self.tokenizer, self.template, self.task = tokenizer, template, task
         self.thinking, self.answering = thinking, answering
@@ -85,10 +85,14 @@ class Policy:
         self.seconds: dict[str, float] = defaultdict(float)
 
     def think(self, problems: Sequence[Problem], seed: int, stale: bool = False) -> list[Trace]:
-        """One thought per problem, from the current weights or from the stale snapshot."""
+        """One thought per problem, from the current weights or from the stale snapshot.
+
+        Raises:
+            ValueError: no snapshot is held.
+        """
         engine = self.stale if stale else self.engine
         if engine is None:
-            raise ValueError("no stale snapshot is kept; set `uses_stale = True` in the arm's class")
+            raise ValueError("no stale snapshot is held; an arm that needs one says `uses_stale = True`")
         with self._phase("generate"):
             sampling = replace(self.thinking, seed=seed)
             traces = think(engine, self.tokenizer, self.template, problems, sampling)

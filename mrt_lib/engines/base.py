@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,16 @@ class Engine(Protocol):
         Raises:
             ValueError: a prompt is empty, or prompt and new tokens exceed the model's context.
         """
+
+
+class ColocatedEngine(Engine, Protocol):
+    """An engine with weights of its own, on the GPU that also trains."""
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Wake up with these weights: every one of the model, under its name in Transformers."""
+
+    def sleep(self) -> None:
+        """Free the memory of weights and cache until `load_weights`."""
 
 
 def check_prompts(prompts: Sequence[Sequence[int]], sampling: Sampling, context: int) -> None:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import AutoConfig
 
 from mrt_lib.engines.base import Generation, Sampling, check_prompts, cut_at_stop
+from mrt_lib.packages import installed, satisfies
 
-# On a CPU, unless the environment says otherwise: GiB for keys and values; no core kept back for the
-# scheduler; the model in this process.
-CPU_ENVIRONMENT = {
-    "VLLM_CPU_KVCACHE_SPACE": "2",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-}
-# Nothing is compiled there, and prompts are not split: a split one draws early, and vLLM cannot take that
-# draw back from a seeded generator on a CPU ("CPU Generator does not use offset").
+TESTED = "vllm>=0.31,<0.33"
+# Unless the environment says otherwise: the model in this process, where it can be given weights; on a
+# CPU, GiB for keys and values and no core kept back for the scheduler.
+ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+# On a CPU nothing is compiled, and prompts are not split: a split one draws early, and vLLM cannot take
+# that draw back from a seeded generator there ("CPU Generator does not use offset").
 CPU_OPTIONS = {"enforce_eager": True, "enable_chunked_prefill": False}
+GPU_OPTIONS = {"enable_sleep_mode": True}
 COLDEST, HOTTEST = 0.01, 2.0
 
 
@@ -35,28 +36,29 @@ class VLLMEngine:
     """
 
     def __init__(self, model_path: str | Path, dtype: str = "auto", **options: Any) -> None:
-        """Load a model into vLLM; on a CPU `CPU_ENVIRONMENT` and `CPU_OPTIONS` apply.
+        """Load a model into vLLM, with `CPU_OPTIONS` or `GPU_OPTIONS`.
 
         Args:
             model_path: folder or hub name of a Transformers model; its tokenizer is not needed.
             dtype: "float32", "bfloat16" or "float16"; "auto" is the checkpoint's own (vLLM's own
                 "auto" would halve float32).
-            options: further arguments of `vllm.LLM`, such as `gpu_memory_utilization`.
+            options: further arguments of `vllm.LLM`. When memory runs out in training, reduce
+                `gpu_memory_utilization`, vLLM's share of the card, first.
 
         Raises:
-            ImportError: vLLM is not installed.
+            ImportError: vLLM is not installed, or in a version that was never tested.
         """
         LLM, self._params, on_cpu = _import_vllm()
-        if on_cpu:
-            for name, value in CPU_ENVIRONMENT.items():
-                os.environ.setdefault(name, value)
+        self._asleep = False
+        for name, value in (ENVIRONMENT | (CPU_ENVIRONMENT if on_cpu else {})).items():
+            os.environ.setdefault(name, value)
         self.llm = LLM(
             model=str(model_path),
             dtype=_own_dtype(model_path) if dtype == "auto" else dtype,
             skip_tokenizer_init=True,
             generation_config="vllm",
             logprobs_mode="processed_logprobs",
-            **{**(CPU_OPTIONS if on_cpu else {}), **options},
+            **{**(CPU_OPTIONS if on_cpu else GPU_OPTIONS), **options},
         )
 
     def generate(
@@ -69,7 +71,10 @@ class VLLMEngine:
 
         Raises:
             ValueError: also for a temperature that vLLM would change or refuse.
+            RuntimeError: the engine sleeps.
         """
+        if self._asleep:
+            raise RuntimeError("the engine sleeps and has no weights; call load_weights first")
         check_prompts(prompts, sampling, self.llm.llm_engine.model_config.max_model_len)
         _check_temperature(sampling.temperature)
         # Requests of their own, for a seed each; vLLM's prefix cache reads their prompt once.
@@ -77,6 +82,20 @@ class VLLMEngine:
         requests = [self._request(sampling, row) for row in range(len(repeated))]
         outputs = self.llm.generate(repeated, requests, use_tqdm=progress)
         return [_generation(request.outputs[0], sampling) for request in outputs]
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """See `ColocatedEngine.load_weights`. What was cached under the old weights is forgotten."""
+        self.llm.wake_up(tags=["weights"])
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
+        self.llm.apply_model(_repack_head)
+        self.llm.wake_up(tags=["kv_cache"])
+        self.llm.reset_prefix_cache()
+        self._asleep = False
+
+    def sleep(self) -> None:
+        """See `ColocatedEngine.sleep`; on a CPU vLLM keeps its memory."""
+        self.llm.sleep(level=2)
+        self._asleep = True
 
     def _request(self, sampling: Sampling, row: int) -> Any:
         return self._params(
@@ -114,8 +133,21 @@ def _check_temperature(temperature: float) -> None:
         )
 
 
+def _repack_head(model: Any) -> None:
+    """On a CPU vLLM multiplies with a packed copy of the output layer, which reloading leaves as it was
+    where the layer shares the embedding's weights."""
+    model.lm_head.quant_method.process_weights_after_loading(model.lm_head)
+
+
+def check_version(version: str | None) -> None:
+    """ImportError for a version of vLLM that this engine was not tested with."""
+    if version is not None and not satisfies(version, TESTED):
+        raise ImportError(f"vLLM {version} is installed, but VLLMEngine is tested with {TESTED} alone")
+
+
 def _import_vllm() -> tuple[Any, Any, bool]:
     """`LLM`, `SamplingParams` and whether vLLM runs on a CPU here."""
+    check_version(installed("vllm") or installed("vllm-cpu"))
     try:
         from vllm import LLM, SamplingParams
         from vllm.platforms import current_platform

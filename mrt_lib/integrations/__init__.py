@@ -1,0 +1,1 @@
+"""This library's arms inside other people's trainers."""

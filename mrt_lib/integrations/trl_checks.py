@@ -1,0 +1,101 @@
+"""What is refused before a training run through TRL begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from mrt_lib.algorithms import GRPOExact, MRTExact
+from mrt_lib.algorithms.base import Arm
+from mrt_lib.prover import right_answer_ids
+from mrt_lib.tasks.base import Problem, Task
+from mrt_lib.templates import Template, check_tokenizer, encode, encode_prompt
+
+# Settings under which TRL would sample from, or learn from, something other than the arm means.
+REQUIRED: dict[str, Any] = {
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": None,
+    "repetition_penalty": 1.0,
+    "generation_kwargs": None,
+    "mask_truncated_completions": False,
+    "use_transformers_continuous_batching": False,
+    "off_policy_mask_threshold": None,
+}
+LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo")
+
+
+def by_prompt(template: Template, problems: Sequence[Problem]) -> dict[str, Problem]:
+    """Prompt to problem; ValueError where two ask the same and have different answers."""
+    found: dict[str, Problem] = {}
+    for problem in problems:
+        prompt = template.prompt.format(question=problem.question)
+        if found.setdefault(prompt, problem).answer != problem.answer:
+            raise ValueError(f"problems {found[prompt].id!r} and {problem.id!r} ask the same, answers differ")
+    return found
+
+
+def check_settings(args: Any, arm: Arm, answer_tokens: int) -> None:
+    """ValueError unless TRL's settings `args`, a GRPOConfig, fit the arm and the answers."""
+    if getattr(arm, "uses_stale", False):
+        raise ValueError(
+            f"{type(arm).__name__} needs a stale policy and whole groups on one process; "
+            "use mrt_lib.training, or MRTOnline or MRTExact here"
+        )
+    found = {name: getattr(args, name) for name in REQUIRED}
+    if wrong := {name: value for name, value in found.items() if value != REQUIRED[name]}:
+        needed = {name: REQUIRED[name] for name in wrong}
+        raise ValueError(
+            f"the arms sample from the policy itself and learn from all of it: need {needed}, got {wrong}"
+        )
+    if args.loss_type not in LOSSES:
+        raise ValueError(
+            f"loss_type must be one of {LOSSES} for one advantage per token, got {args.loss_type!r}"
+        )
+    if not 0 < answer_tokens < args.max_completion_length:
+        raise ValueError(
+            f"max_completion_length={args.max_completion_length} is the budget of thought and answer, so "
+            f"answer_tokens must be 1..{args.max_completion_length - 1}, got {answer_tokens}"
+        )
+
+
+def check_problems(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    task: Task,
+    problems: Sequence[Problem],
+    arm: Arm,
+    args: Any,
+) -> None:
+    """ValueError unless the problems fill a batch, fit the model and its tokenizer, and can be valued."""
+    batch = args.generation_batch_size // args.num_generations
+    if len(problems) < batch:
+        raise ValueError(
+            f"a batch takes {batch} different problems, got {len(problems)}; add some or lower it"
+        )
+    check_tokenizer(tokenizer, template)
+    longest = max(len(encode_prompt(tokenizer, template, p.question)) for p in problems)
+    forced = len(encode(tokenizer, template.separator + template.forced_answer))
+    needed, context = longest + args.max_completion_length + forced, model.config.max_position_embeddings
+    if needed > context:
+        raise ValueError(
+            f"the longest prompt has {longest} tokens, {needed} with thought, forced text and answer, but "
+            f"the model's context is {context}; lower max_completion_length"
+        )
+    if isinstance(arm, MRTExact | GRPOExact):
+        for problem in problems:
+            right_answer_ids(tokenizer, template, task, problem)
+
+
+def check_sharding(sharded: bool, use_vllm: bool, arm: Arm) -> None:
+    """ValueError if the arm must run a model of which each process holds a part (FSDP, ZeRO-3)."""
+    if sharded and isinstance(arm, MRTExact | GRPOExact):
+        raise ValueError(
+            f"{type(arm).__name__} reads exact values from the whole model, which FSDP and ZeRO-3 cut into "
+            "shards; use DDP or ZeRO-1/2, or MRTOnline, whose values are sampled"
+        )
+    if sharded and not use_vllm:
+        raise ValueError("a model sharded by FSDP or ZeRO-3 generates with vLLM here: set use_vllm=True")

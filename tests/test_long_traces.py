@@ -1,0 +1,45 @@
+"""Exact values at the scale of real models: real head shapes, thousands of tokens, many boundaries."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks.long_trace import BOUNDARIES, TEMPLATE, long_trace, small_model
+from mrt_lib import prover
+from mrt_lib.prover import ExactProver
+from mrt_lib.reference import SeparateProver
+from mrt_lib.templates import TESTBED
+from tests.test_prover import TASK, TOKENIZER, SeveralAnswers, model_of, some_traces
+
+
+@pytest.mark.parametrize("block", [1, 3, 16])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_branches_in_blocks_are_branches_in_one_pass(monkeypatch, block, attention):
+    model = model_of("qwen3", attention)
+    problems, traces = some_traces()
+    whole = ExactProver(model, TOKENIZER, TESTBED, SeveralAnswers()).values(problems, traces)
+    monkeypatch.setattr(prover, "BLOCK", block)
+    parts = ExactProver(model, TOKENIZER, TESTBED, SeveralAnswers()).values(problems, traces)
+    for a, b in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(a.log_value, b.log_value, atol=1e-5)
+
+
+def test_a_long_trace_has_the_values_of_one_pass_per_prefix():
+    model = small_model(intermediate=256)
+    problem, trace = long_trace(700)
+    exact = ExactProver(model, TOKENIZER, TEMPLATE, TASK).values([problem], [trace])[0]
+    separate = SeparateProver(model, TOKENIZER, TEMPLATE, TASK).values([problem], [trace])[0]
+    assert len(exact.value) == BOUNDARIES + 1
+    np.testing.assert_allclose(exact.log_value, separate.log_value, atol=1e-5)
+
+
+def test_the_packed_pass_needs_less_than_twice_the_memory_of_a_plain_forward_pass():
+    def peak(method):
+        command = [sys.executable, "-m", "benchmarks.long_trace", "--only", method, "--tokens", "3072"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)["peak_bytes"]
+
+    assert 0 < peak("packed") < 2 * peak("plain")
