@@ -9,11 +9,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from mrt_lib.adapters import merge
 from mrt_lib.base_reasoner import build_model, build_tokenizer
 from mrt_lib.engines import Sampling, TransformersEngine
 from mrt_lib.engines.vllm_engine import VLLMEngine, row_seed
 from mrt_lib.episodes import cut_thought
 from mrt_lib.prover import ExactProver, SampledProver
+from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import RootSearch
 from mrt_lib.tasks.explorers import explore, random_guess, thought_text
 from mrt_lib.templates import TESTBED, encode, encode_prompt
@@ -252,3 +254,13 @@ def test_log_probs_agree_in_bfloat16(folder, model, prompts):
     assert gap < 1e-2 or folder != TRAINED
     assert gap < 2 * np.median(np.abs(own_other - own))
     assert np.abs(found - exact).mean() < 2 * np.abs(own - exact).mean()
+
+
+def test_a_merged_adapter_is_a_model_for_vllm(tmp_path):
+    merge(TRAINED, TRAINED.parent / "adapters" / "mrt_regret_to_go", tmp_path / "merged")
+    model, tokenizer = load_reasoner(tmp_path / "merged")
+    task = RootSearch(31)
+    prompts = [encode_prompt(tokenizer, TESTBED, p.question) for p in task.problems["test"][:6]]
+    expected = tokens(TransformersEngine(model).generate(prompts, GREEDY))
+    assert tokens(VLLMEngine(tmp_path / "merged").generate(prompts, GREEDY)) == expected
+    assert expected != tokens(TransformersEngine(load_reasoner(TRAINED)[0]).generate(prompts, GREEDY))
