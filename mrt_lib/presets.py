@@ -16,10 +16,13 @@ and `context`, because one rollout always has to fit; then `prompts` x `group`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 
+from mrt_lib.engines.vllm_engine import VLLMEngine
 from mrt_lib.learner import LoraSettings
 from mrt_lib.reasoner import check_dtype
 from mrt_lib.train_config import TrainConfig
@@ -153,6 +156,24 @@ def get_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def colocated_engine(preset: Preset, name: str | Path) -> VLLMEngine | None:
+    """vLLM with the preset's share of the card, for `Trainer`; None if the preset samples with Transformers.
+
+    Args:
+        name: folder or hub name of the model.
+
+    Raises:
+        ImportError: vLLM is missing, or of an untested version.
+    """
+    if preset.engine == "transformers":
+        return None
+    longest = min(2 * preset.context, AutoConfig.from_pretrained(name).max_position_embeddings)
+    share = {}
+    if torch.cuda.is_available():
+        share["gpu_memory_utilization"] = preset.vllm_gib * 2**30 / torch.cuda.mem_get_info()[1]
+    return VLLMEngine(name, preset.dtype, max_model_len=longest, **share)
 
 
 def preset_for_this_machine() -> Preset:

@@ -227,7 +227,7 @@ def test_a_folder_of_another_run_is_refused(straight, reasoner, changes, named):
 def test_missing_files_are_named(reasoner):
     with pytest.raises(FileNotFoundError, match="no problem file at nowhere"):
         mrt_lib.report(reasoner, "nowhere.jsonl")
-    with pytest.raises(FileNotFoundError, match="nowhere lacks"):
+    with pytest.raises(FileNotFoundError, match="no folder nowhere"):
         mrt_lib.report("nowhere", PROBLEMS)
 
 

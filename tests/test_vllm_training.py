@@ -1,12 +1,15 @@
 """Training with vLLM as the sampler, on real vLLM; `make test-vllm` runs it on vLLM's CPU build."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mrt_lib.algorithms import MRTExact, MRTOffline
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.engines.vllm_engine import VLLMEngine, check_version
+from mrt_lib.engines.vllm_engine import check_version
+from mrt_lib.presets import colocated_engine, get_preset
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.templates import TESTBED, encode_prompt
 from mrt_lib.training import TrainConfig, Trainer, train
@@ -20,7 +23,9 @@ ARM = MRTExact("regret_to_go", 1.0)
 
 @pytest.fixture(scope="module")
 def engine():
-    return VLLMEngine("data/models/strong")
+    """What `colocated_engine` makes of a preset that wants vLLM."""
+    preset = replace(get_preset("cpu"), engine="vllm", vllm_gib=1.0)
+    return colocated_engine(preset, "data/models/strong")
 
 
 def trainer(engine, arm=ARM, **changes):
@@ -86,7 +91,7 @@ def test_a_resumed_run_ends_as_a_straight_one(engine, tmp_path):
     train(trainer(engine), tmp_path / "straight")
     half = trainer(engine)
     with pytest.raises(KeyboardInterrupt):
-        train(half, tmp_path / "resumed", lambda log: stop_at(2, log))
+        train(half, tmp_path / "resumed", lambda log: stop_at(3, log))  # the checkpoint is of step 2
     train(trainer(engine), tmp_path / "resumed")
     assert same_bits(ending(tmp_path / "straight"), ending(tmp_path / "resumed"))
 
