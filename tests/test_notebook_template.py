@@ -24,6 +24,23 @@ def test_the_head_has_the_badges_of_its_file_and_a_row_to_fill():
     assert lines[-1] == "← [01 w](01_w.ipynb)"
 
 
+@pytest.mark.parametrize("gpu", ["not needed; used if there is one", "needed, a T4 will do"])
+def test_a_head_that_names_a_gpu_asks_for_one(gpu):
+    asked = template.hosts(template.head("02_x.ipynb", "t", "s", [], gpu=gpu))
+    assert (asked["accelerator"], asked["colab"]) == ("GPU", {"gpuType": "T4"})
+    assert asked["kaggle"] == {
+        "accelerator": "nvidiaTeslaT4",
+        "isGpuEnabled": True,
+        "isInternetEnabled": True,
+    }
+
+
+def test_other_heads_ask_for_internet_alone():
+    asked = {"accelerator": "none", "isGpuEnabled": False, "isInternetEnabled": True}
+    for text in (template.head("02_x.ipynb", "t", "s", []), "no row"):
+        assert template.hosts(text) == {"kaggle": asked}
+
+
 @pytest.mark.parametrize("file", ["x.ipynb", "2_x.ipynb", "02_x.py"])
 def test_the_head_refuses_a_file_name_without_a_number(file):
     with pytest.raises(ValueError, match="named like"):
