@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,15 @@ def test_a_replaced_package_asks_for_a_restart(monkeypatch):
         RuntimeError, match=f"restart the runtime.*numpy {numpy.__version__} is loaded, 9.9.9"
     ):
         packages.prepare(hosted=False)
+
+
+@pytest.mark.parametrize("name", [*packages.KEEP, *map(packages.name_of, packages.HOSTED)])
+def test_every_package_that_the_cell_may_install_or_keep_is_compared(monkeypatch, name):
+    loaded = types.SimpleNamespace(__version__="1.0+cu130")
+    monkeypatch.setitem(sys.modules, packages.KEEP.get(name, name), loaded)
+    for same in ("1.0", "1.0+cu130"):
+        monkeypatch.setattr(packages, "installed", {name: same}.get)
+        assert packages.stale_packages() == []
+    for other in ("1.1", "1.0+cpu"):
+        monkeypatch.setattr(packages, "installed", {name: other}.get)
+        assert packages.stale_packages() == [f"{name} 1.0+cu130 is loaded, {other} is installed"]
