@@ -1,7 +1,8 @@
 """The committed set-up cell in clean environments with what Colab, Kaggle or the declared floors have.
 
 Not imitated: their Python (3.12 and 3.13) and their torch, which is a CUDA build of gigabytes; the pinned
-CPU build stands in. ipywidgets comes without the Jupyter server that its old versions ask for.
+CPU build stands in. ipywidgets comes without the Jupyter server that its old versions ask for. COLAB and
+KAGGLE are as seen in August 2026, but for Kaggle's accelerate and numpy, which are guesses like PICTURES.
 """
 
 import json
