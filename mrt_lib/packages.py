@@ -51,9 +51,10 @@ def install_missing() -> None:
 def stale_packages() -> list[str]:
     """Packages that this process loaded in another version than the one now installed."""
     stale = []
-    for name, module in {**KEEP, "transformers": "transformers"}.items():
+    for name, module in {**{name_of(r): name_of(r) for r in HOSTED}, **KEEP}.items():
         loaded, present = getattr(sys.modules.get(module), "__version__", None), installed(name)
-        if loaded and present and loaded != present:
+        # torch itself names its build, 2.11.0+cu130, where the package's metadata may leave it out.
+        if loaded and present not in (None, loaded, loaded.split("+")[0]):
             stale.append(f"{name} {loaded} is loaded, {present} is installed")
     return stale
 

@@ -108,14 +108,6 @@ sys.meta_path[:] = [f for f in sys.meta_path if f is not PathFinder and "editabl
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module")
-def registry():
-    """Skips where pip finds no package registry."""
-    name = f"iniconfig=={pinned_versions()['iniconfig']}"
-    if dry_run(PYTHONS[0], name, "--retries=0", "--timeout=10").returncode:
-        pytest.skip("no package registry answers")
-
-
 def dry_run(version, *options):
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps", "--target=unused"]
     command += ["--only-binary=:all:", f"--python-version={version}", "--ignore-installed", *options]

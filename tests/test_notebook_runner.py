@@ -123,14 +123,14 @@ def test_normalising_drops_what_belongs_to_one_machine():
         nbformat.v4.new_output("display_data", data=widget),
     ]
     cell = nbformat.v4.new_code_cell("1", outputs=outputs, metadata={"execution": {}, "tags": ["a"]})
-    metadata = {"widgets": {}, "kernelspec": {"name": "vllm3", "display_name": "vllm3"}, "accelerator": "GPU"}
+    metadata = {"widgets": {}, "kernelspec": {"name": "vllm3", "display_name": "vllm3"}, "title": "x"}
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata=metadata)
     notebook_files.normalise(notebook)
     assert cell.outputs[0].text == f"100%\n./data/x and {ROOT}-other\n"
     assert cell.outputs[1].text == "<cell>:3: UserWarning"
     assert cell.outputs[2].data == {"text/plain": notebook_files.WIDGET_NOTE}
     assert cell.metadata == {"tags": ["a"]}
-    assert set(notebook.metadata) == {"accelerator", "kernelspec", "language_info"}
+    assert set(notebook.metadata) == {"kaggle", "kernelspec", "language_info"}
     nbformat.validate(notebook)
 
 

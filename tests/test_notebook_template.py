@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,23 @@ def test_the_head_has_the_badges_of_its_file_and_a_row_to_fill():
     assert "| T4 or none | <!-- measured -->– | – | –<!-- /measured --> |" in lines
     assert "- why" in lines
     assert lines[-1] == "← [01 w](01_w.ipynb)"
+
+
+@pytest.mark.parametrize("gpu", ["not needed; used if there is one", "needed, a T4 will do"])
+def test_a_head_that_names_a_gpu_asks_for_one(gpu):
+    asked = template.hosts(template.head("02_x.ipynb", "t", "s", [], gpu=gpu))
+    assert (asked["accelerator"], asked["colab"]) == ("GPU", {"gpuType": "T4"})
+    assert asked["kaggle"] == {
+        "accelerator": "nvidiaTeslaT4",
+        "isGpuEnabled": True,
+        "isInternetEnabled": True,
+    }
+
+
+def test_other_heads_ask_for_internet_alone():
+    asked = {"accelerator": "none", "isGpuEnabled": False, "isInternetEnabled": True}
+    for text in (template.head("02_x.ipynb", "t", "s", []), "no row"):
+        assert template.hosts(text) == {"kaggle": asked}
 
 
 @pytest.mark.parametrize("file", ["x.ipynb", "2_x.ipynb", "02_x.py"])
@@ -115,3 +133,15 @@ def test_a_replaced_package_asks_for_a_restart(monkeypatch):
         RuntimeError, match=f"restart the runtime.*numpy {numpy.__version__} is loaded, 9.9.9"
     ):
         packages.prepare(hosted=False)
+
+
+@pytest.mark.parametrize("name", [*packages.KEEP, *map(packages.name_of, packages.HOSTED)])
+def test_every_package_that_the_cell_may_install_or_keep_is_compared(monkeypatch, name):
+    loaded = types.SimpleNamespace(__version__="1.0+cu130")
+    monkeypatch.setitem(sys.modules, packages.KEEP.get(name, name), loaded)
+    for same in ("1.0", "1.0+cu130"):
+        monkeypatch.setattr(packages, "installed", {name: same}.get)
+        assert packages.stale_packages() == []
+    for other in ("1.1", "1.0+cpu"):
+        monkeypatch.setattr(packages, "installed", {name: other}.get)
+        assert packages.stale_packages() == [f"{name} 1.0+cu130 is loaded, {other} is installed"]

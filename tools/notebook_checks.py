@@ -11,10 +11,11 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from tools.notebook_files import KERNEL, MAX_BYTES
-from tools.notebook_template import MEASURED, ROOT, SETUP, VERSIONS, badges, links
+from tools.notebook_template import MEASURED, ROOT, SETUP, VERSIONS, badges, hosts, links
 
+HOST_KEYS = ("accelerator", "colab", "kaggle")
 LOCAL_PATH = re.compile(r"(?<![\w.])(/home/\w|/root/|/Users/\w|[A-Z]:\\Users)")
-INSTALL = re.compile(r"^\s*[!%]+\s*(python -m )?pip3? install", re.MULTILINE)
+INSTALL = re.compile(r"\b(pip3?|conda|mamba|apt|apt-get)\W+install\b")
 BACKGROUND = re.compile(r"^\s*!.*[^&]&\s*$", re.MULTILINE)
 WARNING = re.compile(r"\b\w*Warning: .*")
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
@@ -71,6 +72,9 @@ def _metadata(notebook: NotebookNode) -> Iterator[str]:
         yield "metadata.widgets keeps the notebook from showing on GitHub"
     if notebook.metadata.get("kernelspec") != KERNEL:
         yield f"the kernelspec is {notebook.metadata.get('kernelspec')}, not {KERNEL}"
+    asked = {key: notebook.metadata[key] for key in HOST_KEYS if key in notebook.metadata}
+    if asked != (wanted := hosts(notebook.cells[0].source)):
+        yield f"Colab and Kaggle are asked for {asked}, the head wants {wanted}; run `make notebooks`"
 
 
 def _code(notebook: NotebookNode) -> Iterator[str]:

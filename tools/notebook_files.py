@@ -11,13 +11,12 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from tools.notebook_template import MEASURED, ROOT
+from tools.notebook_template import MEASURED, ROOT, hosts
 from tools.pictures import smaller_png
 
 NOTEBOOKS = ROOT / "notebooks"
 MAX_BYTES = 1_000_000
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-KEPT_METADATA = ("accelerator", "colab", "title")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "(Controls appear here when the notebook runs.)"
 # A line like "generate:  10%|#         | 2/20 [00:01<00:09, 1.94prompt/s]", or "2it [00:01, 1.94it/s]".
@@ -55,12 +54,11 @@ def normalise(notebook: NotebookNode) -> None:
     """Drop, in place, what differs between machines or does not show on GitHub.
 
     Kernel and widget state, cell metadata other than tags, live widgets, tqdm's bars and local
-    paths go; figures keep at most 256 colours, which makes them a third of the size.
+    paths go; figures keep at most 256 colours, which makes them a third of the size. What Colab and
+    Kaggle read follows from the head cell.
     """
-    kept = {key: notebook.metadata[key] for key in KEPT_METADATA if key in notebook.metadata}
-    notebook.metadata = nbformat.from_dict(
-        {**kept, "kernelspec": KERNEL, "language_info": {"name": "python"}}
-    )
+    kernel = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    notebook.metadata = nbformat.from_dict({**hosts(notebook.cells[0].source), **kernel})
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
         if cell.cell_type == "code":

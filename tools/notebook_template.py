@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ("<!-- measured -->", "<!-- /measured -->")
 COLAB = "https://colab.research.google.com"
 KAGGLE = "https://www.kaggle.com"
+NO_GPU = "not needed"
 
 
 def repository() -> str:
@@ -48,7 +51,7 @@ def head(
     learn: Sequence[str],
     previous: str | None = None,
     next: str | None = None,
-    gpu: str = "not needed",
+    gpu: str = NO_GPU,
 ) -> str:
     """Markdown of a notebook's first cell.
 
@@ -59,7 +62,7 @@ def head(
         learn: what the reader will learn, one line each.
         previous: file name of the notebook before, or None.
         next: file name of the notebook after, or None.
-        gpu: whether a GPU is needed and which.
+        gpu: whether a GPU is needed and which; anything but NO_GPU asks Colab and Kaggle for a T4.
 
     Raises:
         ValueError: the file name does not start with two digits and an underscore.
@@ -77,6 +80,19 @@ def head(
             *("", links(previous, next)),
         ]
     ).rstrip()
+
+
+def hosts(head: str) -> dict[str, Any]:
+    """Metadata by which Colab and Kaggle choose the machine: a T4 where the head names a GPU, and internet.
+
+    Args:
+        head: Markdown of the notebook's first cell.
+    """
+    row = re.search(rf"^\| (.+) \| {MEASURED[0]}", head, re.MULTILINE)
+    gpu = row is not None and row[1] != NO_GPU
+    accelerator = "nvidiaTeslaT4" if gpu else "none"
+    kaggle = {"accelerator": accelerator, "isGpuEnabled": gpu, "isInternetEnabled": True}
+    return {"kaggle": kaggle, **({"accelerator": "GPU", "colab": {"gpuType": "T4"}} if gpu else {})}
 
 
 def badges(file: str) -> str:
