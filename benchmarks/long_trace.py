@@ -107,7 +107,7 @@ def main() -> None:
     for name, against, what in (("memory", "plain", "peak_bytes"), ("speed", "separate", "seconds")):
         number = raw["packed"][what] / raw[against][what]
         number = 1 / number if name == "speed" else number
-        record(f"i4.long_trace_{name}", Interval(number, number, number, 1), "times", COMMAND)
+        record(f"i3.long_trace_{name}", Interval(number, number, number, 1), "times", COMMAND)
 
 
 if __name__ == "__main__":

@@ -55,8 +55,10 @@ TESTBED = Template(
     continue_markers=("try",),
 )
 
-# Forced text, openers and continue markers are the released analysis code's, to the letter. The prompt
-# is DeepSeek-R1's recommended one; the released scripts send the bare problem.
+# Forced text, openers and continue markers are the released analysis code's, to the letter; before the
+# model's own end it writes a newline, because it works on stripped texts, where here the thought's tokens
+# stand as they were sampled. The prompt is DeepSeek-R1's recommended one; the released scripts send the
+# bare problem.
 R1 = Template(
     name="r1",
     prompt=(
@@ -70,7 +72,7 @@ R1 = Template(
         "thinking and formulate a final answer based on what I already have.\n</think>\n\n"
         "**Step-by-Step Explanation and Answer:**\n\n1. **"
     ),
-    finished_answer="\n</think>",
+    finished_answer="</think>",
     answer_end="<｜end▁of▁sentence｜>",
     boxed_answer=True,
     episode_marker="",
@@ -95,7 +97,7 @@ R1_SHORT = replace(
     R1,
     name="r1_short",
     forced_answer=f"{R1.forced_answer.split(R1.think_end)[0]}</think>\n\n**Final Answer**\n{BOX}",
-    finished_answer=f"\n</think>\n\n**Final Answer**\n{BOX}",
+    finished_answer=f"</think>\n\n**Final Answer**\n{BOX}",
     answer_end="}",
 )
 

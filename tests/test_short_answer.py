@@ -72,7 +72,7 @@ def read_off(model, tokenizer, before, answers):
 def test_the_texts_differ_only_after_the_thought():
     paper, short = R1.forced_answer.split("</think>"), R1_SHORT.forced_answer.split("</think>")
     assert short == [paper[0], "\n\n**Final Answer**\n\\boxed{"]
-    assert R1_SHORT.finished_answer == "\n</think>\n\n**Final Answer**\n\\boxed{"
+    assert R1_SHORT.finished_answer == "</think>\n\n**Final Answer**\n\\boxed{"
     assert (R1_SHORT.prompt, R1_SHORT.openers) == (R1.prompt, R1.openers)
 
 

@@ -49,7 +49,7 @@ Given the time I've spent and the approaches I've tried, I should stop thinking 
 1. **"""  # noqa: E501
     assert R1.forced_answer == paper
     assert R1.separator == "\n\n"
-    assert R1.finished_answer == "\n</think>"
+    assert R1.finished_answer == "</think>"
 
 
 def test_r1_openers_and_continue_markers():
