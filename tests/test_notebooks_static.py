@@ -102,3 +102,10 @@ def test_each_problem_is_found(tmp_path, breaking, message):
     nbformat.write(notebook, path)
     found = notebook_checks.problems(path, notebook, names)
     assert any(message in line for line in found), found
+
+
+def test_a_task_of_ones_own_takes_at_most_fifteen_lines():
+    notebook = notebook_files.read(ROOT / "notebooks" / "05_your_own_model.ipynb")
+    (cell,) = [c.source for c in notebook.cells if c.cell_type == "code" and "= from_callable(" in c.source]
+    assert "mrt_lib.report(" in cell
+    assert len([line for line in cell.splitlines() if line.strip()]) <= 15

@@ -1,9 +1,29 @@
-"""The README's computed parts are up to date."""
+"""The README's computed parts are up to date, and its code runs."""
 
+import re
+from pathlib import Path
+
+import pytest
+
+from mrt_lib.tasks import read_problems, write_problems
 from tools.readme import README, filled
 
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
-def test_readme_shows_the_current_index_and_numbers():
+
+def test_computed_parts_are_up_to_date():
     text = README.read_text()
-    assert filled(text) == text, "run: python -m tools.readme"
+    assert filled(text) == text, "run `python -m tools.readme`"
     assert "not measured" not in text
+
+
+@pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
+def test_code_runs(code, tmp_path):
+    """As it stands, but for fewer problems, fewer steps and another place for what it writes."""
+    for path in re.findall(r'"(data/problems/[^"]+)"', code):
+        write_problems(tmp_path / "few.jsonl", read_problems(path)[:3])
+        code = code.replace(path, str(tmp_path / "few.jsonl"))
+    code = code.replace('"build/', f'"{tmp_path}/').replace("steps=20", "steps=2")
+    exec(compile(code, "README.md", "exec"), {})
+    for folder in re.findall(rf'"({re.escape(str(tmp_path))}/[^".]+)"', code):
+        assert any(Path(folder).iterdir())

@@ -20,6 +20,8 @@ NUMBERS = {
     "i1.packed_vs_naive_24": "packed pass against one pass per prefix, 24 episodes",
     "i1.packed_vs_naive_64": "packed pass against one pass per prefix, 64 episodes",
     "i1.packed_vs_sampled4_24": "packed pass against 4 sampled branches, 24 episodes",
+    "i3.long_trace_memory": "exact values of 16,384 tokens at 20 boundaries: memory / a plain forward pass's",
+    "i3.long_trace_speed": "the same: one packed pass against one pass per prefix",
     "i2.J4_grpo": "GRPO: J after 4 episodes, the training budget",
     "i2.J4_grpo_exact": "GRPO with the exact outcome: J after 4 episodes",
     "i2.J4_best": "best MRT arm: J after 4 episodes",
