@@ -139,7 +139,8 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, template: Template) -> N
     if missing:
         raise ValueError(
             f"the tokenizer lacks {missing} as single tokens, which template {template.name!r} needs; "
-            f"use a model trained with this template or another of {sorted(TEMPLATES)}"
+            f"use a model trained with this template, another of {sorted(TEMPLATES)}, or a Template with the "
+            "model's own texts"
         )
 
 

@@ -10,9 +10,12 @@ import pytest
 from benchmarks.long_trace import BOUNDARIES, TEMPLATE, long_trace, small_model
 from mrt_lib import prover
 from mrt_lib.prover import ExactProver
+from mrt_lib.reasoner import load_reasoner
 from mrt_lib.reference import SeparateProver
 from mrt_lib.templates import TESTBED
 from tests.test_prover import TASK, TOKENIZER, SeveralAnswers, model_of, some_traces
+
+BASE = "data/models/base"
 
 
 @pytest.mark.parametrize("block", [1, 3, 16])
@@ -43,3 +46,20 @@ def test_the_packed_pass_needs_less_than_twice_the_memory_of_a_plain_forward_pas
         return json.loads(done.stdout)["peak_bytes"]
 
     assert 0 < peak("packed") < 2 * peak("plain")
+
+
+def test_in_bf16_packing_moves_values_less_than_bf16_itself_does():
+    """One rounding of a bf16 logit moves J by more than 1e-3, so that bound can hold on average alone."""
+    problems, traces = some_traces(12)
+    whole, (half, tokenizer) = load_reasoner(BASE)[0], load_reasoner(BASE, "bfloat16")
+
+    def values(prover, model):
+        found = prover(model, tokenizer, TESTBED, TASK).values(problems, traces)
+        return np.concatenate([v.value for v in found])
+
+    reference = values(SeparateProver, half)
+    packing = np.abs(values(ExactProver, half) - reference)
+    precision = np.abs(values(SeparateProver, whole) - reference)
+    assert packing.mean() < 1e-3
+    assert packing.mean() < 0.5 * precision.mean()
+    assert packing.max() < 2 * precision.max()
