@@ -12,6 +12,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import mrt_lib
+from benchmarks import language_model
 from mrt_lib.adapters import merge, save_adapter
 from mrt_lib.algorithms import GRPO, MRTExact, MRTOffline, MRTOnline
 from mrt_lib.engines import Sampling, TransformersEngine
@@ -113,3 +114,11 @@ def test_training_and_keeping_the_adapter(folder, tmp_path, arm, dtype):
         for m in (trainer.learner.sampler, merged)
     )
     assert ours == theirs
+
+
+def test_the_benchmark_for_a_gpu_runs_in_miniature(monkeypatch):
+    monkeypatch.setattr(language_model, "REPEATS", 1)
+    step = language_model.step("tiny", 64)
+    assert min(step[f"{phase}_seconds"] for phase in ("generate", "prove", "update")) > 0
+    found = language_model.values("tiny", 64, 8)
+    assert {name.partition("_")[0] for name in found} == {"packed", "separate", "sampled4"}
