@@ -10,7 +10,6 @@ import argparse
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from experiments.run import SCRATCH
 from mrt_lib.algorithms import ImitateAll, MRTSTaR, STaR, StarArm
 from mrt_lib.finetuning import FinetuneConfig
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import provenance, record, sha256
+from mrt_lib.results import SUMMARY, provenance, record, sha256
 from mrt_lib.star import StarTrainer, run_star
 from mrt_lib.stats import bootstrap_nested
 from mrt_lib.templates import TESTBED
@@ -148,7 +147,7 @@ def headline_reading(runs: Path = RUNS) -> str | None:
     return max(READINGS, key=lambda reading: _validated(best[reading], runs))
 
 
-def write_headline(runs: Path = RUNS, path: Path | None = None) -> None:
+def write_headline(runs: Path = RUNS, path: Path = SUMMARY) -> None:
     """Record gains, `i4.mrt_star_gain_ratio` and the difference of gains, on every base that is complete."""
     reading = headline_reading(runs)
     for base in BASES:
@@ -169,11 +168,8 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(a.mean() - b.mean())
 
 
-def _record(
-    name: str, statistic: Callable[..., float], unit: str, path: Path | None, *samples: np.ndarray
-) -> None:
-    where: dict[str, Any] = {} if path is None else {"path": path}
-    record(f"i4.{name}", bootstrap_nested(statistic, *samples, seed=0), unit, COMMAND, **where)
+def _record(name: str, statistic: Callable[..., float], unit: str, path: Path, *samples: np.ndarray) -> None:
+    record(f"i4.{name}", bootstrap_nested(statistic, *samples, seed=0), unit, COMMAND, path)
 
 
 def _validated(run: StarRun, runs: Path) -> float:

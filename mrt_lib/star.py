@@ -40,7 +40,7 @@ class StarTrainer:
 
     Attributes:
         learner: the model in training and its sampling copy.
-        log: one row per iteration done.
+        log: one row per iteration done: `_row` and the fine-tuning's mean loss and seconds.
         identity: what makes this run this run, see `mrt_lib.guards.identity`.
     """
 
@@ -65,8 +65,8 @@ class StarTrainer:
         self.policy = make_policy(self.learner, tokenizer, template, task, config, engine)
         self.log: list[Row] = []
 
-    def iterate(self, folder: Path) -> Row:
-        """One iteration, from what `folder` has of it; its row of the log, see `_row`.
+    def iterate(self, folder: Path) -> None:
+        """One iteration, from what `folder` has of it.
 
         Raises:
             ValueError: nothing is left to imitate, or the budget ends inside the first episode.
@@ -81,10 +81,8 @@ class StarTrainer:
             self.learner.model, lambda step: share(kept, tokens, seed, step), self.config.finetune, folder
         )
         self.learner.publish()
-        means = {name: float(np.mean([step[name] for step in steps])) for name in ("loss", "seconds")}
-        row = {**state["row"], "loss": means["loss"], "finetune_seconds": means["seconds"] * len(steps)}
-        self.log.append(row)
-        return row
+        loss, seconds = (float(np.mean([step[name] for step in steps])) for name in ("loss", "seconds"))
+        self.log.append({**state["row"], "loss": loss, "finetune_seconds": seconds * len(steps)})
 
     def state(self) -> dict:
         """What `load` needs to go on."""

@@ -1,7 +1,6 @@
 """The STaR loop: equal tokens, what is learnt, the same bits after a kill, errors that say what to change."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,4 +189,4 @@ def test_a_budget_of_nothing_is_an_error(name):
 
 def test_no_optimiser_steps_are_an_error():
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
-        StarConfig(replace(FinetuneConfig(1, 1e-3), steps=0))
+        StarConfig(FinetuneConfig(0, 1e-3))
