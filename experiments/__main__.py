@@ -7,17 +7,25 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from experiments.plan import Run, plan
+from experiments.plan import plan
 from experiments.run import SCRATCH
 
 
-def main(jobs: int) -> None:
-    """Keep `jobs` runs going, one thread each, until none is missing."""
-    working: dict[Run, subprocess.Popen] = {}
+def main(jobs: int, plan: Callable[[], Sequence[Any]], module: str) -> None:
+    """Keep `jobs` runs of a plan going, one thread each, until none is missing.
+
+    Args:
+        jobs: runs at a time.
+        plan: every run that can be started now or is done, most needed first; asked again after each run.
+        module: `python -m MODULE NAME` does the run of that name.
+    """
+    working: dict[Any, subprocess.Popen] = {}
     seconds: list[float] = []
-    started: dict[Run, float] = {}
-    failed: set[Run] = set()
+    started: dict[Any, float] = {}
+    failed: set[Any] = set()
     while True:
         for run in [r for r, process in working.items() if process.poll() is not None]:
             code = working.pop(run).returncode
@@ -36,23 +44,23 @@ def main(jobs: int) -> None:
         if not ready and not working:
             break
         for run in ready[: jobs - len(working)]:
-            started[run], working[run] = time.time(), start(run)
+            started[run], working[run] = time.time(), start(run.name, module)
         while all(process.poll() is None for process in working.values()):
             time.sleep(1)
     if failed:
         sys.exit(f"{len(failed)} runs failed: {', '.join(sorted(r.name for r in failed))}")
 
 
-def start(run: Run) -> subprocess.Popen:
+def start(name: str, module: str) -> subprocess.Popen:
     """A process of its own for one run, its output in a log file."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "experiments.run", run.name]
-    with (SCRATCH / f"{run.name}.log").open("a") as output:
+    command = [sys.executable, "-m", module, name]
+    with (SCRATCH / f"{name}.log").open("a") as output:
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    main(parser.parse_args().jobs)
+    main(parser.parse_args().jobs, plan, "experiments.run")

@@ -59,14 +59,14 @@ def gain_ratio(arm: ArmRuns, rival: ArmRuns, base: ArmRuns, episodes: int) -> In
     """Gain of one arm over base, divided by the gain of another; paired over seeds and problems."""
     a, b = _paired(arm, rival, "value")
     start = np.broadcast_to(base.arrays["value"][0, :, episodes], a.shape[:2])
-    return _nested(_ratio, a[..., episodes], b[..., episodes], start)
+    return _nested(ratio_of_gains, a[..., episodes], b[..., episodes], start)
 
 
 def largest_ratio(rival: ArmRuns, base: ArmRuns, episodes: int) -> Interval:
     """The gain ratio that an arm with J = 1 on every problem would have against the rival."""
     value = rival.arrays["value"][..., episodes]
     start = np.broadcast_to(base.arrays["value"][0, :, episodes], value.shape)
-    return _nested(_ratio, np.ones_like(value), value, start)
+    return _nested(ratio_of_gains, np.ones_like(value), value, start)
 
 
 def token_efficiency(arm: ArmRuns, rival: ArmRuns) -> Interval:
@@ -108,7 +108,7 @@ def equal_time_ratio(arm: ArmRuns, rival: ArmRuns, base: ArmRuns) -> Interval:
         return float(a), float(b)
 
     pairs = np.array([at_equal_time(seed) for seed in seeds])
-    return bootstrap(_ratio, pairs[:, 0], pairs[:, 1], np.full(len(seeds), start), seed=0)
+    return bootstrap(ratio_of_gains, pairs[:, 0], pairs[:, 1], np.full(len(seeds), start), seed=0)
 
 
 def tokens_to_best(arm: ArmRuns, rival: ArmRuns) -> Interval:
@@ -132,7 +132,7 @@ def _paired(arm: ArmRuns, rival: ArmRuns, name: str) -> tuple[np.ndarray, np.nda
     return arm.only(seeds)[name], rival.only(seeds)[name]
 
 
-def _ratio(arm: np.ndarray, rival: np.ndarray, base: np.ndarray) -> float:
+def ratio_of_gains(arm: np.ndarray, rival: np.ndarray, base: np.ndarray) -> float:
     return float((arm.mean() - base.mean()) / (rival.mean() - base.mean()))
 
 

@@ -15,6 +15,7 @@ from mrt_lib.guards import weights_digest
 from mrt_lib.learner import merged_weights, write_weights
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.results import provenance, write_json
+from mrt_lib.star import StarTrainer
 from mrt_lib.training import Trainer
 
 WEIGHTS = ("adapter_config.json", "adapter_model.safetensors")
@@ -40,7 +41,7 @@ merge("{base}", "this/folder", "merged")  # or a plain model, for any engine
 """
 
 
-def save_adapter(trainer: Trainer, folder: str | Path) -> None:
+def save_adapter(trainer: Trainer | StarTrainer, folder: str | Path) -> None:
     """Write the newest adapter, what it was made by and for, and a model card, whole or not at all.
 
     Raises:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from mrt_lib.batching import by_length
 from mrt_lib.checkpoints import load_checkpoint, save_checkpoint
+from mrt_lib.learner import write_weights
 from mrt_lib.schedule import warmup_cosine
 
 
@@ -59,7 +60,7 @@ def finetune(
     folder: str | Path,
     report: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> list[dict[str, float]]:
-    """Fine-tune `model` in place on `examples(step)` for step 0 .. steps - 1.
+    """Fine-tune `model`, or its adapters, in place on `examples(step)` for step 0 .. steps - 1.
 
     `examples` must be a function of the step alone: a killed run is continued from the newest
     checkpoint in `folder` and ends in the same weights.
@@ -68,10 +69,11 @@ def finetune(
         One row per step: step, loss (nats per learnt token), tokens, learning_rate, seconds.
     """
     checkpoint = Path(folder) / "checkpoint.pt"
-    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, (0.9, 0.95), weight_decay=0.01)
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    optimizer = torch.optim.AdamW(trained.values(), config.learning_rate, (0.9, 0.95), weight_decay=0.01)
     log: list[dict[str, float]] = []
     if state := load_checkpoint(checkpoint, model.device):
-        model.load_state_dict(state["model"])
+        write_weights(state["trained"].items(), model)
         optimizer.load_state_dict(state["optimizer"])
         log = state["log"]
     model.train()
@@ -81,7 +83,7 @@ def finetune(
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss, tokens = _accumulate(model, examples(step), config.micro_batch_tokens)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         seconds = time.perf_counter() - started
@@ -89,7 +91,8 @@ def finetune(
         log.append(row)
         report(row)
         if (step + 1) % config.checkpoint_every == 0:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "log": log}
+            weights = {name: weight.detach() for name, weight in trained.items()}
+            state = {"trained": weights, "optimizer": optimizer.state_dict(), "log": log}
             save_checkpoint(checkpoint, state)
     model.eval()
     return log

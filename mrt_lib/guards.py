@@ -12,13 +12,13 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from mrt_lib.algorithms.base import Arm, Policy, Rollout
+from mrt_lib.algorithms import Arm, Policy, Rollout, StarArm
 from mrt_lib.engines.base import Engine
 from mrt_lib.results import write_json
 from mrt_lib.rollouts import think
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.templates import Template
-from mrt_lib.train_config import TrainConfig
+from mrt_lib.train_config import StarConfig, TrainConfig
 
 PROBE_TOKENS = 8
 
@@ -28,8 +28,8 @@ def identity(
     template: Template,
     task: Task,
     problems: Sequence[Problem],
-    arm: Arm,
-    config: TrainConfig,
+    arm: Arm | StarArm,
+    config: TrainConfig | StarConfig,
     engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Everything that a run's result depends on, as JSON: settings, and digests of base and problems."""

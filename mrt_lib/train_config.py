@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mrt_lib.finetuning import FinetuneConfig
 from mrt_lib.learner import LoraSettings
 from mrt_lib.losses import LossConfig
 
@@ -68,3 +69,38 @@ class TrainConfig:
             raise ValueError(f"{self.updates} updates cannot share {self.prompts} problems; lower `updates`")
         if self.loss.kl and self.lora is None:
             raise ValueError("the KL term needs LoRA, whose absence is the reference; set kl=0 or lora")
+
+
+@dataclass(frozen=True)
+class StarConfig:
+    """How to imitate, in iterations; fields without a comment here are those of `TrainConfig`.
+
+    Attributes:
+        finetune: of every iteration, with a new optimiser (paper, Table 2: warm-up over a tenth of it).
+        step_tokens: learnt tokens of one optimiser step, the same for every arm.
+        iterations: times that rollouts are collected and imitated.
+    """
+
+    finetune: FinetuneConfig
+    step_tokens: int = 1024
+    iterations: int = 3
+    group: int = 4
+    thinking_tokens: int = 44
+    answer_tokens: int = 2
+    temperature: float = 1.0
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    generation_batch_tokens: int = 65_536
+    prover_batch_tokens: int = 2048
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("step_tokens", "iterations", "group", "thinking_tokens", "answer_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.finetune.steps < 1:
+            raise ValueError(f"finetune.steps must be at least 1, got {self.finetune.steps}")
+
+    @property
+    def learnt_tokens(self) -> int:
+        """Learnt tokens of one iteration."""
+        return self.finetune.steps * self.step_tokens

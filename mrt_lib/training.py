@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from mrt_lib.algorithms.base import Arm, Policy, Rollout
 from mrt_lib.algorithms.credit import groups
 from mrt_lib.checkpoints import load_checkpoint, save_checkpoint, write_csv
-from mrt_lib.engines.base import ColocatedEngine, Sampling
+from mrt_lib.engines.base import ColocatedEngine, Engine, Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.guards import check_budget, claim, identity, memory_advice
 from mrt_lib.interrupts import deferred_interrupt
@@ -29,7 +29,7 @@ from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.templates import Template
 from mrt_lib.token_rows import TokenRow, token_row
 from mrt_lib.traces import save_traces
-from mrt_lib.train_config import TrainConfig
+from mrt_lib.train_config import StarConfig, TrainConfig
 from mrt_lib.updates import rescored, update
 
 Row = dict[str, float]
@@ -70,7 +70,7 @@ class Trainer:
         self.identity = identity(model, template, task, problems, arm, config, engine)
         self.learner = Learner(model, config.lora, config.seed, getattr(arm, "uses_stale", False))
         self.optimizer = torch.optim.AdamW(self.learner.trained().values(), weight_decay=0.0)
-        self.policy = self._policy(task)
+        self.policy = make_policy(self.learner, tokenizer, template, task, config, engine)
         self.log: list[Row] = []
         self.rollouts: list[Rollout] = []
 
@@ -122,22 +122,6 @@ class Trainer:
             self.engine.sleep()
         return rollouts
 
-    def _policy(self, task: Task) -> Policy:
-        config, sampler, stale = self.config, self.learner.sampler, self.learner.stale
-        prover = ExactProver(
-            sampler, self.tokenizer, self.template, task, config.temperature, config.prover_batch_tokens
-        )
-        return Policy(
-            self.engine or TransformersEngine(sampler, config.generation_batch_tokens),
-            None if stale is None else TransformersEngine(stale, config.generation_batch_tokens),
-            prover,
-            self.tokenizer,
-            self.template,
-            task,
-            Sampling(config.thinking_tokens, config.temperature),
-            Sampling(config.answer_tokens, config.temperature),
-        )
-
     def _draw(self, step: int) -> list[Problem]:
         """The step's problems: every problem once before any comes again, in a new order each round."""
         places = range(step * self.config.prompts, (step + 1) * self.config.prompts)
@@ -176,6 +160,29 @@ class Trainer:
             config.micro_batch_tokens,
             config.gradient_checkpointing,
         )
+
+
+def make_policy(
+    learner: Learner,
+    tokenizer: PreTrainedTokenizerBase,
+    template: Template,
+    task: Task,
+    config: TrainConfig | StarConfig,
+    engine: Engine | None = None,
+) -> Policy:
+    """The learner's sampling copy as a policy; `engine` samples instead of Transformers."""
+    sampler, stale = learner.sampler, learner.stale
+    prover = ExactProver(sampler, tokenizer, template, task, config.temperature, config.prover_batch_tokens)
+    return Policy(
+        engine or TransformersEngine(sampler, config.generation_batch_tokens),
+        None if stale is None else TransformersEngine(stale, config.generation_batch_tokens),
+        prover,
+        tokenizer,
+        template,
+        task,
+        Sampling(config.thinking_tokens, config.temperature),
+        Sampling(config.answer_tokens, config.temperature),
+    )
 
 
 def train(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], None]) -> list[Row]:

@@ -12,11 +12,14 @@ from transformers import Qwen3ForCausalLM  # noqa: F401
 
 from mrt_lib.algorithms import GRPO, MRTExact, MRTOffline, MRTOnline
 from mrt_lib.checkpoints import load_checkpoint
+from mrt_lib.finetuning import FinetuneConfig
 from mrt_lib.learner import LoraSettings
 from mrt_lib.losses import LossConfig
 from mrt_lib.reasoner import load_reasoner
+from mrt_lib.star import StarTrainer
 from mrt_lib.tasks import RootSearch
 from mrt_lib.templates import TESTBED
+from mrt_lib.train_config import StarConfig
 from mrt_lib.training import TrainConfig, Trainer, train
 
 TASK = RootSearch(31)
@@ -44,6 +47,16 @@ def trainer(arm, problems=TASK.problems["train"][:5], **changes):
     """On the strong reasoner, so that most groups have a right answer and a signal."""
     model, tokenizer = load_reasoner("data/models/strong")
     return Trainer(model, tokenizer, TESTBED, TASK, problems, arm, TrainConfig(**{**SETTINGS, **changes}))
+
+
+def star_trainer(arm, problems=TASK.problems["train"][:5], task=TASK, finetune=None, **changes):
+    """A STaR run on the strong reasoner."""
+    model, tokenizer = load_reasoner("data/models/strong")
+    finetune = finetune or FinetuneConfig(steps=4, learning_rate=1e-2, warmup=1, checkpoint_every=2)
+    settings = {"step_tokens": 100, "iterations": 2, "thinking_tokens": 24, "lora": LoraSettings(4, 16)}
+    return StarTrainer(
+        model, tokenizer, TESTBED, task, problems, arm, StarConfig(finetune, **settings | changes)
+    )
 
 
 def case(name, **changes):

@@ -39,6 +39,7 @@ FLOORS = {
     "updates": 5,
     "metrics": 5,
     "training": 5,
+    "star": 5,
     "presets": 5,
     "memory": 5,
     "adapters": 5,

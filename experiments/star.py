@@ -1,0 +1,188 @@
+"""STaR and MRT (STaR) at equal learnt tokens, claim C11: `python -m experiments.star [--jobs N]`.
+
+Runs what is missing, says how long the rest will take, resumes, and records `i4.*` at the end. With the name
+of a run it does that run alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from experiments.__main__ import main
+from experiments.headline import ratio_of_gains
+from experiments.load import arm_runs
+from experiments.measure import EPISODE_TOKENS, test, validate
+from experiments.plan import BUDGETS, RATES, TASKS, TUNING_SEED
+from experiments.records import read_arrays, read_facts, write_run
+from experiments.run import SCRATCH
+from mrt_lib.algorithms import ImitateAll, MRTSTaR, STaR, StarArm
+from mrt_lib.finetuning import FinetuneConfig
+from mrt_lib.reasoner import load_reasoner
+from mrt_lib.results import SUMMARY, provenance, record, sha256
+from mrt_lib.star import StarTrainer, run_star
+from mrt_lib.stats import bootstrap_nested
+from mrt_lib.templates import TESTBED
+from mrt_lib.train_config import StarConfig
+
+RUNS = Path("data/results/star")
+TASK = "root_search_31"
+BASES = ("base", "weak", "strong")
+SEEDS = range(5)
+ITERATIONS, STEPS, STEP_TOKENS = 3, 80, 1024
+COMMAND = "python -m experiments.star"
+ARMS: dict[str, StarArm] = {
+    "star": STaR(),
+    "mrt_star_rank": MRTSTaR("rank"),
+    "mrt_star_cut": MRTSTaR("cut"),
+    "imitate_all": ImitateAll(),
+}
+READINGS = ("mrt_star_rank", "mrt_star_cut")
+
+
+@dataclass(frozen=True)
+class StarRun:
+    """One run: key of `ARMS`, peak learning rate, seed, shipped reasoner, optimiser steps per iteration."""
+
+    arm: str
+    rate: float
+    seed: int
+    base: str = "base"
+    steps: int = STEPS
+
+    @property
+    def name(self) -> str:
+        """Folder of the run's records."""
+        size = f"{ITERATIONS}x{self.steps}x{STEP_TOKENS}"
+        return f"{self.arm}-lr{self.rate:g}-seed{self.seed}-{self.base}-{TASK}-{size}"
+
+    @property
+    def tuning(self) -> bool:
+        """Tuning runs see validation problems only."""
+        return self.seed >= TUNING_SEED
+
+    def done(self, runs: Path = RUNS) -> bool:
+        """Its records are complete."""
+        return read_facts(self.name, runs) is not None
+
+
+def tuning_runs(arm: str) -> list[StarRun]:
+    """Three learning rates for every arm."""
+    return [StarRun(arm, rate, TUNING_SEED) for rate in RATES]
+
+
+def chosen(arm: str, runs: Path = RUNS) -> StarRun | None:
+    """The tuning run with the highest validation J after 4 episodes; None before all are done."""
+    grid = tuning_runs(arm)
+    if not all(run.done(runs) for run in grid):
+        return None
+    return max(grid, key=lambda run: _validated(run, runs))
+
+
+def plan(runs: Path = RUNS) -> list[StarRun]:
+    """Every run that can be started now or is done: tuning, then base by base, seed by seed."""
+    tuned = [best for arm in ARMS if (best := chosen(arm, runs))]
+    tests = [replace(run, seed=seed, base=base) for base in BASES for seed in SEEDS for run in tuned]
+    return [run for arm in ARMS for run in tuning_runs(arm)] + tests
+
+
+def execute(run: StarRun) -> None:
+    """Do `run` from its newest checkpoint on and write its records."""
+    torch.set_num_threads(1)
+    trainer = make_trainer(run)
+    log = run_star(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, rows))
+    arrays = {} if run.tuning else test(trainer.policy, TASKS[TASK])
+    facts = {
+        "run": asdict(run),
+        "arm": repr(trainer.arm),
+        "config": asdict(trainer.config),
+        "base_sha256": sha256(Path("data/models") / run.base / "model.safetensors"),
+        "validation_J4": log[-1]["validation_J4"],
+        "policy_tokens": sum(row["policy_tokens"] for row in log),
+        "prover_tokens": sum(row["prover_tokens"] for row in log),
+        "learnt_tokens": sum(row["learnt_tokens"] for row in log),
+        "provenance": provenance(),
+    }
+    write_run(RUNS / run.name, facts, log, arrays)
+
+
+def make_trainer(run: StarRun) -> StarTrainer:
+    """The trainer of a run, from the shipped reasoner."""
+    model, tokenizer = load_reasoner(Path("data/models") / run.base)
+    task = TASKS[TASK]
+    config = StarConfig(
+        FinetuneConfig(run.steps, run.rate, run.steps // 10, checkpoint_every=run.steps),
+        STEP_TOKENS,
+        ITERATIONS,
+        thinking_tokens=EPISODE_TOKENS * BUDGETS[TASK],
+        seed=run.seed,
+    )
+    return StarTrainer(model, tokenizer, TESTBED, task, task.problems["train"], ARMS[run.arm], config)
+
+
+def _watch(trainer: StarTrainer, log: list[dict[str, float]]) -> None:
+    value = validate(trainer.policy, TASKS[TASK])
+    log[-1] |= {f"validation_J{k}": float(value[k]) for k in range(1, 9)}
+
+
+def values(arm: str, base: str, runs: Path = RUNS) -> np.ndarray | None:
+    """Test J after 4 episodes of the tuned arm, shape (seeds, problems); None before all seeds are done."""
+    best = chosen(arm, runs)
+    seeds = [replace(best, seed=seed, base=base) for seed in SEEDS] if best else []
+    if not seeds or not all(run.done(runs) for run in seeds):
+        return None
+    return np.stack([read_arrays(run.name, runs)["value"][:, BUDGETS[TASK]] for run in seeds])
+
+
+def headline_reading(runs: Path = RUNS) -> str | None:
+    """The reading with the higher validation value after tuning; None before both are tuned."""
+    best = {reading: chosen(reading, runs) for reading in READINGS}
+    if not all(best.values()):
+        return None
+    return max(READINGS, key=lambda reading: _validated(best[reading], runs))
+
+
+def write_headline(runs: Path = RUNS, path: Path = SUMMARY) -> None:
+    """Record gains, `i4.mrt_star_gain_ratio` and the difference of gains, on every base that is complete."""
+    reading = headline_reading(runs)
+    for base in BASES:
+        found = {arm: values(arm, base, runs) for arm in ARMS}
+        untrained = arm_runs("untrained", base=base)
+        if reading is None or untrained is None or any(value is None for value in found.values()):
+            continue
+        start = np.broadcast_to(untrained.arrays["value"][0, :, BUDGETS[TASK]], found["star"].shape)
+        end = "" if base == "base" else f"_{base}"
+        for arm, value in found.items():
+            _record(f"{arm}_gain{end}", _difference, "probability", path, value, start)
+        own, plain = found[reading], found["star"]
+        _record(f"mrt_star_gain_ratio{end}", ratio_of_gains, "times the gain", path, own, plain, start)
+        _record(f"mrt_star_gain_difference{end}", _difference, "probability", path, own, plain)
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a.mean() - b.mean())
+
+
+def _record(name: str, statistic: Callable[..., float], unit: str, path: Path, *samples: np.ndarray) -> None:
+    record(f"i4.{name}", bootstrap_nested(statistic, *samples, seed=0), unit, COMMAND, path)
+
+
+def _validated(run: StarRun, runs: Path) -> float:
+    return read_facts(run.name, runs)["validation_J4"]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", nargs="?", help="name of one run to do alone")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+    options = parser.parse_args()
+    if options.run:
+        execute(next(run for run in plan() if run.name == options.run))
+    else:
+        main(options.jobs, plan, "experiments.star")
+        write_headline()
