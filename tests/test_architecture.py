@@ -48,6 +48,7 @@ FLOORS = {
     "measured": 5,
     "observation": 5,
     "overthinking": 5,
+    "test_time": 5,
     "base_reasoner": 6,
     "base_checks": 6,
     "boards": 6,
