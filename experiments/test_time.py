@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
-from experiments.records import read_arrays, read_facts, write_run
+from experiments.records import read_facts, write_run
+from experiments.test_time_results import COMMAND, KINDS, KS, MODELS, ROWS, write_results
 from mrt_lib.adapters import merge
 from mrt_lib.algorithms.base import repeat
 from mrt_lib.engines import Sampling, TransformersEngine
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import provenance, record, sha256
-from mrt_lib.stats import bootstrap, bootstrap_means
+from mrt_lib.results import provenance, sha256
 from mrt_lib.tasks import Problem, RootSearch
 from mrt_lib.templates import TESTBED
 from mrt_lib.test_time import (
@@ -46,17 +45,11 @@ from mrt_lib.traces import Trace
 
 BASE, ADAPTERS = Path("data/models/base"), Path("data/models/adapters")
 VERIFIER = Path("data/models/verifier")
-ROWS, TABLE = Path("data/results/test_time"), Path("data/results/test_time.csv")
 SCRATCH = Path("build/experiments/test_time")
 TASK = RootSearch(31)
-MODELS = ("base", "grpo", "mrt_regret_to_go")
-MRT = MODELS[-1]
 CONTEXT, EPISODE_TOKENS, ANSWER_TOKENS = 44, 16, 2
 SAMPLES, STREAMS, SEED = 16, 2, 0
-KS = (1, 2, 3, 4, 6, 8, 12, 16)
 BATCH_TOKENS = 6000
-KINDS = tuple(field.name for field in fields(Outcome))
-COMMAND = "python -m experiments.test_time"
 
 
 def methods(verifier: Verifier) -> Iterator[tuple[str, str, Method, int]]:
@@ -176,70 +169,14 @@ def _sources(name: str) -> dict[str, str]:
     return {source: sha256(path) for source, path in own.items()}
 
 
-def table(rows: Path = ROWS) -> pd.DataFrame:
-    """Accuracy with its interval over problems and mean tokens, for every model, method and knob."""
-    frames = []
-    for name in MODELS:
-        for key, array in read_arrays(name, rows).items():
-            own = dict(zip(KINDS, array.mean(1).tolist(), strict=True))
-            accuracy = bootstrap_means(array[0][None, :, None], seed=0)[0]
-            where = dict(zip(("model", "method", "knob"), (name, *key.split(":")), strict=True))
-            ends = {"low": accuracy.low, "high": accuracy.high, "tokens": float(_tokens(array).mean())}
-            frames.append({**where, "accuracy": own.pop("right"), **ends, **own})
-    return pd.DataFrame(frames)
-
-
-def write_numbers(rows: Path = ROWS) -> None:
-    """Record the headline numbers."""
-    base, mrt = read_arrays("base", rows), read_arrays(MRT, rows)
-    stream, votes = mrt["linearised:4"], [mrt[f"maj_at_k:{k}"] for k in KS]
-    right, spent = np.stack([v[0] for v in votes], axis=1), np.stack([_tokens(v) for v in votes], axis=1)
-    found = {
-        "linearised_vs_parallel_4x": bootstrap(lead, stream[0], right[:, KS.index(4)], seed=0),
-        "linearised_vs_parallel_4x_spent": bootstrap(
-            lead_at_equal_tokens, stream[0], _tokens(stream), right, spent, seed=0
-        ),
-    }
-    for name, interval in found.items():
-        record(f"i4.{name}", interval, "probability", COMMAND)
-    one, many = mrt["pass_at_k:1"], base["maj_at_k:8"]
-    share = bootstrap(share_of_tokens, one[0], _tokens(one), many[0], _tokens(many), seed=0)
-    record("i4.one_trace_vs_base_maj8_tokens", share, "share of the tokens", COMMAND)
-
-
-def lead(a: np.ndarray, b: np.ndarray) -> float:
-    """Difference of mean accuracies."""
-    return float(a.mean() - b.mean())
-
-
-def lead_at_equal_tokens(
-    right: np.ndarray, tokens: np.ndarray, votes: np.ndarray, spent: np.ndarray
-) -> float:
-    """Mean accuracy minus that of votes, shape (problems, K), at the same mean tokens."""
-    return float(right.mean() - np.interp(tokens.mean(), spent.mean(0), votes.mean(0)))
-
-
-def share_of_tokens(right: np.ndarray, tokens: np.ndarray, others: np.ndarray, spent: np.ndarray) -> float:
-    """Mean tokens as a share of the others'; infinite for a lower accuracy."""
-    return float(tokens.mean() / spent.mean()) if right.mean() >= others.mean() else float("inf")
-
-
-def _tokens(rows: np.ndarray) -> np.ndarray:
-    """policy + prover + verifier, shape (problems,)."""
-    return rows[[KINDS.index(kind) for kind in ("policy", "prover", "verifier")]].sum(0)
-
-
 def main() -> None:
-    """Run what is missing, then write the table, the figure and the numbers."""
+    """Run what is missing, then write the table and the numbers."""
     torch.set_num_threads(1)
     verifier = make_verifier()
     for name in MODELS:
         if read_facts(name, ROWS) is None:
             execute(name, verifier)
-    temporary = TABLE.with_suffix(".tmp")
-    table().to_csv(temporary, index=False, float_format="%.6g")
-    temporary.replace(TABLE)
-    write_numbers()
+    write_results()
 
 
 if __name__ == "__main__":

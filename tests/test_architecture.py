@@ -55,6 +55,7 @@ FLOORS = {
     "plots": 6,
     "live": 6,
     "overthinking_plots": 6,
+    "test_time_plots": 6,
     "report_page": 6,
     "reporting": 6,
     "integrations": 6,

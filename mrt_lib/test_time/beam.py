@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mrt_lib.algorithms.base import stream
+from mrt_lib.algorithms.base import repeat, stream
 from mrt_lib.engines.base import Generation
 from mrt_lib.episodes import cut_thought
 from mrt_lib.tasks.base import Problem
@@ -81,17 +81,15 @@ class _Search:
 
     def step(self) -> bool:
         """Expand what can be expanded and keep the best; False if nothing could be."""
-        owners = [p for p, beams in enumerate(self.beams) for b in beams if self._room(b)]
-        going = [b for beams in self.beams for b in beams if self._room(b)]
+        going = [(p, b) for p, beams in enumerate(self.beams) for b in beams if self._room(b)]
         if not going:
             return False
-        n = self.method.expansion
-        generations = self._generate(going)
-        children = [self._child(going[g // n], generation) for g, generation in enumerate(generations)]
-        owners, before = [p for p in owners for _ in range(n)], [going[g // n] for g in range(len(children))]
-        for p, beam, generation in zip(owners, before, generations, strict=True):
+        generations = self._generate([beam for _, beam in going])
+        before = repeat(going, self.method.expansion)
+        for (p, beam), generation in zip(before, generations, strict=True):
             self.spent["policy"][p] += min(self._room(beam), len(generation.token_ids))
-        self._keep_best(owners, children)
+        children = [self._child(b, found) for (_, b), found in zip(before, generations, strict=True)]
+        self._keep_best([p for p, _ in before], children)
         return True
 
     def _room(self, beam: _Beam) -> int:
@@ -123,11 +121,8 @@ class _Search:
         log_probs = beam.trace.thought_log_probs + beam.log_probs + generation.log_probs[:room]
         ended = generation.finish == "stop" and len(generation.token_ids) <= room
         finished = ended and ids[-1] == token_id(tokenizer, template.think_end)
-        if ended:
-            end = len(ids) - 1
-        else:
-            later = (b for b in cut_thought(tokenizer, template, ids) if b > len(beam.trace.thought_ids))
-            end = next(later)
+        later = (b for b in cut_thought(tokenizer, template, ids) if b > len(beam.trace.thought_ids))
+        end = len(ids) - 1 if ended else next(later)
         thought, begun = ids[:end], ids[end:] if ended and not finished else []
         trace = replace(
             beam.trace,
