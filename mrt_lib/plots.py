@@ -59,8 +59,8 @@ SERIES: dict[str, tuple[str, str, str]] = {
     "mrt_regret_to_go_at_grpo_rate": ("#173a63", ":", "P"),
     # test-time methods
     "pass_at_k": ("#9a9a9a", ":", "."),
-    "maj_at_k": ("#c4661f", "-", "1"),
-    "maj_at_k_weighted": ("#6b2d0e", "--", "2"),
+    "maj_at_k": ("#c4661f", "-", "h"),
+    "maj_at_k_weighted": ("#6b2d0e", "--", "h"),
     "best_of_n_own": ("#3a9679", "-", "<"),
     "best_of_n_verifier": ("#0d4f3c", "--", "<"),
     "beam_own": ("#a062bd", "-", "*"),

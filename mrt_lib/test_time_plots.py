@@ -26,13 +26,13 @@ def draw_test_time(frame: pd.DataFrame) -> Figure:
             lines[lines.model == model], "tokens per problem", "accuracy", LABELS.get(model, model), ax
         )
         ax.set(xscale="log", ylim=(0, 1.02))
-        ax.set_xticks([25, 50, 100, 200, 400, 800])
+        ax.set_xticks([25, 50, 100, 200, 400, 800, 1600])
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         ax.minorticks_off()
         ax.label_outer()
         if ax.get_legend():
             ax.get_legend().remove()
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=1 + len(models))
     return figure
 
 

@@ -357,6 +357,14 @@ def test_episodes_that_do_not_fit_leave_the_window():
     assert solver.engine.prompts[1].endswith("<think> try 9 : 0")
 
 
+def test_a_stream_that_has_lost_its_format_ends_and_the_others_go_on():
+    endless = "try " + "5 " * 30
+    solver = scripted(endless, f"{LOW} {HIGH}", "</think>", "8 <eos>", "7 <eos>")
+    found = Linearised(60, 1, 22).solve(solver, [PROBLEM, PROBLEM], 0)
+    assert (found.right.tolist(), found.policy.tolist()) == ([0, 1], [22 + 2, 22 + 1 + 2])
+    assert solver.engine.prompts[3].endswith("5 5 time up </think>")
+
+
 def test_a_model_goes_on_beyond_its_context_and_gets_better():
     problems = TASK.problems["test"][::6]
     short, long = (Linearised(n * 22, 1, 22).solve(SOLVER, problems, 0) for n in (1, 8))

@@ -22,7 +22,8 @@ class Linearised:
     When the context is full, all but the last `window` episodes leave it, or as many of these as leave room
     for one token. The stream goes on until the model ends it or the budget is spent; the answer comes from
     what is then in the context. It suits thoughts whose episodes carry on what they build upon. A full
-    context may cut an episode; what there is of it is the newest of the window.
+    context may cut an episode; what there is of it is the newest of the window. A stream whose newest episode
+    fills the whole context (a model that has lost its format) ends there.
 
     Attributes:
         budget: tokens of the stream.
@@ -44,16 +45,24 @@ class Linearised:
         """See `Method.solve`; in place of the solver's thinking budget stands `budget`.
 
         Raises:
-            ValueError: an episode fills the whole context.
+            ValueError: an episode fills the whole context in every stream that gets there.
         """
         first = replace(solver.thinking, max_new_tokens=min(self.context, self.budget))
         seen = replace(solver, thinking=first).think(problems, seed)
         spent = np.array([len(t.thought_log_probs) for t in seen])
         reread, step = np.zeros(len(problems)), 2
-        while going := [i for i, t in enumerate(seen) if not t.finished and spent[i] < self.budget]:
-            for i in going:
-                seen[i] = self._slide(solver, seen[i])
-                reread[i] += len(seen[i].prompt_ids) + len(seen[i].thought_ids)
+        going = list(range(len(problems)))
+        while full := [i for i in going if not seen[i].finished and spent[i] < self.budget]:
+            slid = {i: kept for i in full if (kept := self._slide(solver, seen[i]))}
+            if not slid and step == 2:
+                raise ValueError(
+                    f"an episode of {seen[full[0]].problem_id} fills the whole context of {self.context} "
+                    "tokens; a window must be longer than one episode"
+                )
+            going = list(slid)
+            for i, kept in slid.items():
+                seen[i] = kept
+                reread[i] += len(kept.prompt_ids) + len(kept.thought_ids)
             longer = self._extended(
                 solver, [seen[i] for i in going], self.budget - spent[going], stream(seed, step)
             )
@@ -65,15 +74,12 @@ class Linearised:
         spent += [len(t.answer_ids) for t in traces]
         return judged(solver, problems, traces, spent, reread=reread)
 
-    def _slide(self, solver: Solver, trace: Trace) -> Trace:
-        """The trace of a full context with what stays in view."""
+    def _slide(self, solver: Solver, trace: Trace) -> Trace | None:
+        """The trace of a full context with what stays in view; None if no whole episode can leave it."""
         thought, starts = trace.thought_ids, [0, *trace.boundaries][:-1]
         fitting = [start for start in starts[-self.window :] if len(thought) - start < self.context]
         if not fitting:
-            raise ValueError(
-                f"an episode of {trace.problem_id} fills the whole context of {self.context} tokens; "
-                "a window must be longer than one episode"
-            )
+            return None
         kept, log_probs = thought[fitting[0] :], trace.thought_log_probs[fitting[0] :]
         boundaries = cut_thought(solver.tokenizer, solver.template, kept)
         return replace(trace, thought_ids=kept, boundaries=boundaries, thought_log_probs=log_probs)

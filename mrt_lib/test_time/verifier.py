@@ -8,7 +8,7 @@ the probabilities are calibrated; `mrt_lib.test_time.calibration` shows it on ot
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from mrt_lib.test_time.base import Solver
 from mrt_lib.test_time.scores import Scores
 from mrt_lib.traces import Trace
 
+LORA = LoraSettings(rank=8, alpha=16)
+BATCH_TOKENS = 16_384  # most of one pass
+
 
 @dataclass(frozen=True)
 class VerifierSettings:
@@ -36,7 +39,6 @@ class VerifierSettings:
 
     Attributes:
         verdicts: the tokens for right and wrong, two different single tokens.
-        lora: of the adapter.
         learning_rate: at the start; it falls to 0 on a line. AdamW without weight decay.
         batch: traces per step.
         epochs: times that every trace is read.
@@ -44,7 +46,6 @@ class VerifierSettings:
     """
 
     verdicts: tuple[str, str]
-    lora: LoraSettings = field(default_factory=lambda: LoraSettings(8, 16))
     learning_rate: float = 2e-3
     batch: int = 64
     epochs: int = 1
@@ -64,15 +65,14 @@ class Verifier:
         tokenizer: PreTrainedTokenizerBase,
         template: Template,
         verdicts: tuple[str, str],
-        batch_tokens: int = 16_384,
     ) -> None:
-        """`model`: a causal model, peft's or plain; `batch_tokens`: most tokens of one pass.
+        """`model`: a causal model, peft's or plain; `verdicts`: the tokens for right and wrong.
 
         Raises:
             ValueError: a verdict is not a single token, or both are the same.
         """
         self.model, self.tokenizer, self.template, self.verdicts = model, tokenizer, template, verdicts
-        self.batch_tokens, self.ids = batch_tokens, [token_id(tokenizer, text) for text in verdicts]
+        self.ids = [token_id(tokenizer, text) for text in verdicts]
         if self.ids[0] == self.ids[1]:
             raise ValueError(f"the verdicts must be two different tokens, got {verdicts}")
 
@@ -92,7 +92,7 @@ class Verifier:
         """Probability that each is right, shape (rows,)."""
         self.model.eval()
         found = np.zeros(len(rows))
-        for chosen in by_length([len(row) for row in rows], self.batch_tokens):
+        for chosen in by_length([len(row) for row in rows], BATCH_TOKENS):
             found[chosen] = self.logits([rows[i] for i in chosen]).double().sigmoid().cpu().numpy()
         return found
 
@@ -136,7 +136,7 @@ def train_verifier(
             f"need one label for each of {len(traces)} traces, 0 and 1 among them; "
             f"got {len(right)} with the values {sorted(set(right))}"
         )
-    learner = Learner(base, settings.lora, settings.seed, keep_stale=False)
+    learner = Learner(base, LORA, settings.seed, keep_stale=False)
     verifier = Verifier(learner.model, tokenizer, template, settings.verdicts)
     rows, labels = [verifier.row(t) for t in traces], torch.tensor([float(y) for y in right])
     batches = _batches(rows, settings)
