@@ -15,9 +15,11 @@ from experiments.headline import BEST_GRPO, best_arm
 from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import EPISODES
 from experiments.plan import ARMS, BUDGETS
+from experiments.test_time_results import TABLE
 from mrt_lib import plots
 from mrt_lib.stats import Interval, bootstrap, bootstrap_means
 from mrt_lib.tasks import RootSearch
+from mrt_lib.test_time_plots import draw_test_time
 from tools.pictures import smaller_png
 
 FIGURES = Path("docs/figures")
@@ -27,6 +29,9 @@ BUDGET = BUDGETS[TASK.name]
 
 def write_figures() -> None:
     """Redraw every figure whose runs are there."""
+    if TABLE.exists():
+        plots.use_style()
+        _save(draw_test_time(pd.read_csv(TABLE)), "test_time.png")
     base, best = arm_runs("untrained"), best_arm()
     rivals = [arm for name in ("grpo", "grpo_exact") if (arm := arm_runs(name))]
     if not (base and best and rivals):

@@ -3,8 +3,10 @@
 from experiments.figures import write_figures
 from experiments.headline import write_headline
 from experiments.tables import write_tables
+from experiments.test_time_results import write_results
 
 if __name__ == "__main__":
     write_tables()
     write_headline()
+    write_results()
     write_figures()

@@ -57,6 +57,18 @@ SERIES: dict[str, tuple[str, str, str]] = {
     "grpo_at_mrt_rate": ("#b33951", ":", "s"),
     "grpo_exact_at_mrt_rate": ("#d98a9a", ":", "s"),
     "mrt_regret_to_go_at_grpo_rate": ("#173a63", ":", "P"),
+    # test-time methods
+    "pass_at_k": ("#9a9a9a", ":", "."),
+    "maj_at_k": ("#c4661f", "-", "h"),
+    "maj_at_k_weighted": ("#6b2d0e", "--", "h"),
+    "best_of_n_own": ("#3a9679", "-", "<"),
+    "best_of_n_verifier": ("#0d4f3c", "--", "<"),
+    "beam_own": ("#a062bd", "-", "*"),
+    "beam_verifier": ("#5b2a78", "--", "*"),
+    "budget_forcing": ("#b33951", "-.", "d"),
+    "stop_and_vote x1": ("#5ba3d9", "-", "x"),
+    "stop_and_vote x8": ("#2f6db3", "--", "x"),
+    "linearised": ("#111111", "-", "o"),
 }
 # What an arm is called in a figure, where its name alone is terse.
 LABELS: dict[str, str] = {
@@ -84,6 +96,17 @@ LABELS: dict[str, str] = {
     "grpo_at_mrt_rate": "GRPO at MRT's rate",
     "grpo_exact_at_mrt_rate": "GRPO, exact outcome, at MRT's rate",
     "mrt_regret_to_go_at_grpo_rate": "MRT, regret-to-go, at GRPO's rate",
+    "pass_at_k": "pass@k (bound)",
+    "maj_at_k": "maj@k",
+    "maj_at_k_weighted": "maj@k, weighted",
+    "best_of_n_own": "best-of-N, own value",
+    "best_of_n_verifier": "best-of-N, verifier",
+    "beam_own": "beam, own value",
+    "beam_verifier": "beam, verifier",
+    "budget_forcing": "budget forcing",
+    "stop_and_vote x1": "stop early",
+    "stop_and_vote x8": "stop early, vote of 8",
+    "linearised": "linearised",
 }
 VALUE_COLOURS = sns.color_palette("ch:s=1.9,r=-.2,light=.97,dark=.35", as_cmap=True)
 

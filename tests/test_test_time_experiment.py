@@ -1,0 +1,102 @@
+"""The experiment of the test-time methods: its table and numbers follow from the raw rows; its figure."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import test_time_results as results
+from experiments.records import read_facts, write_run
+from experiments.test_time import methods
+from mrt_lib import plots
+from mrt_lib.results import read_summary, sha256
+from mrt_lib.test_time_plots import draw_test_time
+
+DONE = all(read_facts(name, results.ROWS) for name in results.MODELS)
+shipped = pytest.mark.skipif(not DONE, reason="not run yet")
+
+
+def rows(right, policy, prover=0.0):
+    """Two problems, all with the same tokens."""
+    spent = np.zeros((len(results.KINDS), 2))
+    spent[0], spent[2], spent[3], spent[5] = right, policy, prover, 1000
+    return spent
+
+
+@pytest.fixture
+def folder(tmp_path):
+    votes = {f"maj_at_k:{k}": rows([0.5, 0.1 * min(k, 5)], 10 * k) for k in results.KS}
+    mrt = votes | {"linearised:4": rows([1, 0.5], 22, 3), "pass_at_k:1": rows([0.5, 0.5], 12)}
+    for name in results.MODELS:
+        write_run(tmp_path / name, {}, [], mrt)
+    return tmp_path
+
+
+def test_numbers_by_hand(folder):
+    found = results.numbers(folder)
+    assert found["linearised_vs_parallel_4x"][0].value == pytest.approx(0.75 - 0.45)
+    # 25 tokens are halfway between 2 and 3 votes; what was read again does not count
+    assert found["linearised_vs_parallel_4x_spent"][0].value == pytest.approx(0.75 - 0.375)
+    assert found["one_trace_vs_base_maj8_tokens"][0].value == pytest.approx(12 / 80)
+
+
+def test_fewer_tokens_are_no_gain_at_a_lower_accuracy():
+    ones = np.ones(2)
+    assert results.share_of_tokens(0.4 * ones, 10 * ones, 0.5 * ones, 40 * ones) == float("inf")
+    assert results.share_of_tokens(0.5 * ones, 10 * ones, 0.5 * ones, 40 * ones) == 0.25
+
+
+def test_the_table_has_a_row_for_every_method_and_knob(folder):
+    frame = results.table(folder)
+    assert len(frame) == 3 * (len(results.KS) + 2)
+    row = frame[(frame.model == "base") & (frame.method == "linearised")].iloc[0]
+    assert (row.knob, row.accuracy, row.tokens, row.reread) == ("4", 0.75, 25, 1000)
+
+
+def test_methods_that_are_drawn_have_a_look_and_no_two_are_the_same_run():
+    keys = [(name, knob) for name, knob, _, _ in methods(None)]
+    assert len(set(keys)) == len(keys)
+    known = {name.split(" x")[0] for name in plots.SERIES}
+    assert {name for name, _ in keys} - known == {"linearised_window_1", "linearised_window_3"}
+
+
+def test_the_figure_draws_one_line_per_method_and_second_knob():
+    keys = [("maj_at_k", "1"), ("maj_at_k", "4"), ("beam_own", "1x4"), ("beam_own", "2x4")]
+    keys += [("stop_and_vote", f"{j}x{k}") for j in (2, 4) for k in (1, 8)] + [("linearised_window_1", "4")]
+    frame = pd.DataFrame(keys, columns=["method", "knob"]).assign(low=0.1, high=0.9, accuracy=0.5)
+    frame["tokens"] = range(20, 20 + len(keys))
+    plots.use_style()
+    figure = draw_test_time(pd.concat([frame.assign(model=name) for name in ("base", "grpo")]))
+    labels = [[line.get_label() for line in ax.lines] for ax in figure.axes]
+    assert labels == [["maj@k", "beam, own value", "stop early", "stop early, vote of 8"]] * 2
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [2, 2, 2, 2]
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["base", "GRPO"]
+    plt.close(figure)
+
+
+@shipped
+def test_the_committed_table_follows_from_the_raw_rows():
+    shipped_table = pd.read_csv(results.TABLE)
+    pd.testing.assert_frame_equal(results.table().astype({"knob": str}), shipped_table, rtol=1e-4)
+
+
+@shipped
+def test_the_recorded_numbers_follow_from_the_raw_rows():
+    summary = read_summary()
+    for name, (found, unit) in results.numbers().items():
+        row = summary[f"i4.{name}"]
+        assert (row["value"], row["low"], row["high"]) == pytest.approx((found.value, found.low, found.high))
+        assert row["unit"] == unit
+
+
+@shipped
+@pytest.mark.parametrize("name", results.MODELS)
+def test_rows_come_from_the_shipped_weights(name):
+    facts = read_facts(name, results.ROWS)
+    folders = {"base": "base/model", "verifier": "verifier/adapter_model"}
+    for source, digest in facts["weights_sha256"].items():
+        assert digest == sha256(
+            f"data/models/{folders.get(source, f'adapters/{source}/adapter_model')}.safetensors"
+        )
+    assert facts["provenance"]["commit"] != "unknown"
+    assert list(facts["kinds"]) == list(results.KINDS)
