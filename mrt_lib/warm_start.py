@@ -1,0 +1,90 @@
+"""Warm-start data for backtracking in three schemes, at equal tokens (paper, section 8 and Figures 14, 15).
+
+A problem has one solution, so a right attempt has the same lines whoever writes it: taking it from the
+solution gives what rejection sampling would, without the preference for problems that chance solves.
+Loss levels of the schemes are not comparable by themselves: a failed attempt is a string of chance
+decisions, which no model can predict, so text that holds one has a higher floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+from mrt_lib.backtracking_base import example
+from mrt_lib.finetuning import Example
+from mrt_lib.tasks.backtracking import (
+    Attempt,
+    is_right,
+    random_choice,
+    right_line,
+    solution_attempt,
+    write_lines,
+)
+from mrt_lib.tasks.base import Problem
+from mrt_lib.tasks.subset_sum import SubsetSum
+
+Scheme = Callable[[np.random.Generator, Problem], list[Attempt]]
+
+
+def star(rng: np.random.Generator, problem: Problem) -> list[Attempt]:  # noqa: ARG001
+    """STaR: one right attempt."""
+    return [solution_attempt(problem)]
+
+
+def rise(rng: np.random.Generator, problem: Problem) -> list[Attempt]:
+    """RISE-like: a failed attempt, then a whole right one."""
+    return [failed_attempt(rng, problem), solution_attempt(problem)]
+
+
+def backtrack(rng: np.random.Generator, problem: Problem) -> list[Attempt]:
+    """A failed attempt, back to its right line, and the right attempt that shares the lines before."""
+    failed = failed_attempt(rng, problem)
+    return [failed, solution_attempt(problem, right_line(problem, failed))]
+
+
+SCHEMES: dict[str, Scheme] = {"star": star, "rise": rise, "backtrack": backtrack}
+
+
+def failed_attempt(rng: np.random.Generator, problem: Problem) -> Attempt:
+    """An attempt with random decisions that is not right."""
+    while True:
+        attempt = Attempt(write_lines(problem, random_choice, rng))
+        if not is_right(problem, attempt):
+            return attempt
+
+
+def warm_start(
+    scheme: str,
+    tokenizer: PreTrainedTokenizerFast,
+    task: SubsetSum,
+    tokens: int,
+    seed: int,
+    learn_failures: bool,
+) -> list[Example]:
+    """Examples of one scheme on new training problems, the same problems in every scheme.
+
+    Args:
+        tokens: budget of tokens read, prompts included; the examples fill it but for the last one's rest.
+        learn_failures: whether the failed attempt is learnt too; the paper learns what comes after it.
+
+    Raises:
+        ValueError: an unknown scheme, or a budget below one example.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown scheme {scheme!r}; known: {sorted(SCHEMES)}")
+    examples: list[Example] = []
+    while True:
+        rng = np.random.default_rng((seed, len(examples)))
+        problem = task.draw(rng, "train")
+        attempts = SCHEMES[scheme](rng, problem)
+        learn_from = 0 if learn_failures else len(attempts) - 1
+        examples.append(example(tokenizer, problem, attempts, attempts[-1], learn_from=learn_from))
+        tokens -= len(examples[-1].ids)
+        if tokens < 0:
+            break
+    if len(examples) == 1:
+        raise ValueError(f"the budget is smaller than one example of {len(examples[0].ids)} tokens")
+    return examples[:-1]
