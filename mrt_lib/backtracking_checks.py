@@ -93,14 +93,14 @@ def skills(found: Evaluation, tokenizer: PreTrainedTokenizerBase) -> dict[str, n
     """Counts per problem, each of shape (problems,).
 
     "lines" and, of them, right "number", "rule" and "arithmetic"; "thoughts" and, of them, of right
-    "format" (an episode that the budget cut is left out) and "solved"; "backtracks" and, of them, to the
+    "format" (an episode that the budget cut is left out, unless it is the only one) and "solved"; "backtracks" and, of them, to the
     "right_line"; "prefixes" whose true value is known and, summed over them, "judgement_error".
     """
     names = ("lines", *SKILLS, "thoughts", "format", "solved", "backtracks", "right_line")
     rows = {name: np.zeros(len(found.problems)) for name in (*names, "prefixes", "judgement_error")}
     for i, trace in enumerate(found.traces):
         row, problem = i // found.rollouts, found.problems[i // found.rollouts]
-        whole = trace.n_episodes - (not trace.finished and trace.n_episodes > 0)
+        whole = trace.n_episodes - (not trace.finished and trace.n_episodes > 1)
         for j in range(whole + 1):
             text = decode(tokenizer, trace.prefix(j)[len(trace.prompt_ids) :])
             attempts, error = read_prefix(text, TASK.numbers)

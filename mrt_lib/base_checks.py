@@ -148,8 +148,8 @@ def quality(folder: Path, task: RootSearch) -> dict[str, Interval]:
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> float:
-    """How much of the whole the part is, over all problems together."""
-    return float(part.sum() / whole.sum())
+    """How much of the whole the part is, over all problems together; nan of nothing."""
+    return float(part.sum() / whole.sum()) if whole.any() else float("nan")
 
 
 def write_card(

@@ -102,6 +102,8 @@ def test_the_true_value_is_how_often_a_redo_is_right():
 
 
 def test_a_miniature_is_trained_measured_and_described(tmp_path, monkeypatch):
+    monkeypatch.setattr("mrt_lib.backtracking_base.EXAMPLES_PER_STEP", 4)
+    monkeypatch.setattr("mrt_lib.backtracking_checks.THINKING", 40)
     train(tmp_path / NAME, tmp_path / "work", FinetuneConfig(steps=2, learning_rate=2e-3, warmup=1))
     model, tokenizer = load_reasoner(tmp_path / NAME)
     assert model.config.vocab_size == len(tokenizer) == len(TOKENIZER)
@@ -110,7 +112,7 @@ def test_a_miniature_is_trained_measured_and_described(tmp_path, monkeypatch):
     monkeypatch.setitem(TASK.problems, "test", TASK.problems["test"][:2])
     main(["--models", str(tmp_path)])
     found = json.loads((tmp_path / NAME / "quality.json").read_text())
-    assert found["thinking_budget_tokens"] == 320
+    assert found["thinking_budget_tokens"] == 40
     assert found["tasks"][TASK.name]["J0"]["value"] < 1e-4  # seven random tokens
     assert found["tasks"][TASK.name]["format"]["value"] == 0.0
     card = (tmp_path / NAME / "README.md").read_text()

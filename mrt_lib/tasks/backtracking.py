@@ -102,20 +102,15 @@ def open_lines(attempt: Attempt) -> list[int]:
 
 
 def write_lines(
-    problem: Problem,
-    choose: Chooser,
-    rng: np.random.Generator,
-    kept: tuple[Line, ...] = (),
-    first: bool | None = None,
+    problem: Problem, choose: Chooser, rng: np.random.Generator, kept: tuple[Line, ...] = ()
 ) -> tuple[Line, ...]:
-    """`kept` and the lines after it, of which the next is decided by `first` if it is not None."""
+    """`kept` and the lines after it, decided by `choose`."""
     numbers, target = facts_of(problem)
     lines = list(kept)
     for i in range(len(kept), len(numbers)):
-        number, rest, later = numbers[i], lines[-1].rest if lines else target, sum(numbers[i + 1 :])
-        forced = first is not None and i == len(kept)
-        taken = bool(first) and number <= rest if forced else choose(rng, number, rest, later)
-        lines.append(Line(taken, number, rest - number * taken))
+        rest = lines[-1].rest if lines else target
+        taken = choose(rng, numbers[i], rest, sum(numbers[i + 1 :]))
+        lines.append(Line(taken, numbers[i], rest - numbers[i] * taken))
     return tuple(lines)
 
 
@@ -125,8 +120,11 @@ def redo(problem: Problem, attempt: Attempt, line: int, choose: Chooser, rng: np
     ValueError for a line that the attempt does not have.
     """
     check_line(line, len(attempt.lines))
-    kept, other = attempt.lines[: line - 1], not attempt.lines[line - 1].taken
-    return Attempt(write_lines(problem, choose, rng, kept, other), line)
+    was_taken, number, rest = attempt.lines[line - 1]
+    before = rest + number * was_taken
+    taken = not was_taken and number <= before
+    kept = (*attempt.lines[: line - 1], Line(taken, number, before - number * taken))
+    return Attempt(write_lines(problem, choose, rng, kept), line)
 
 
 def solution_attempt(problem: Problem, back_to: int | None = None) -> Attempt:
