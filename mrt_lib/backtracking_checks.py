@@ -92,9 +92,10 @@ def rollout(folder: Path, problems: Sequence[Problem], seed: int = 0) -> Evaluat
 def skills(found: Evaluation, tokenizer: PreTrainedTokenizerBase) -> dict[str, np.ndarray]:
     """Counts per problem, each of shape (problems,).
 
-    "lines" and, of them, right "number", "rule" and "arithmetic"; "thoughts" and, of them, of right
-    "format" (an episode that the budget cut is left out, unless it is the only one) and "solved"; "backtracks" and, of them, to the
-    "right_line"; "prefixes" whose true value is known and, summed over them, "judgement_error".
+    "lines" and, of them, right "number", "rule" and "arithmetic"; "thoughts" and, of them, "solved" and
+    of right "format" (where the budget cut the last of several episodes, it is left out); "backtracks" and,
+    of them, to the "right_line"; "prefixes" whose true value is known and, summed over them,
+    "judgement_error".
     """
     names = ("lines", *SKILLS, "thoughts", "format", "solved", "backtracks", "right_line")
     rows = {name: np.zeros(len(found.problems)) for name in (*names, "prefixes", "judgement_error")}
