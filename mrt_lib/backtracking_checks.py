@@ -22,10 +22,10 @@ from mrt_lib.evaluation import Evaluation, evaluate
 from mrt_lib.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.stats import Interval, bootstrap
-from mrt_lib.tasks.backtracking import Attempt, backtracks, is_right, right_line
+from mrt_lib.tasks.backtracking import Attempt, backtracks, chance, is_right, right_line
 from mrt_lib.tasks.backtracking_text import read_prefix
 from mrt_lib.tasks.base import Problem
-from mrt_lib.tasks.subset_sum import facts_of, solution_of
+from mrt_lib.tasks.subset_sum import facts_of
 from mrt_lib.templates import TESTBED, decode
 
 ATTEMPTS = 8
@@ -50,17 +50,6 @@ def grade_lines(problem: Problem, attempts: Sequence[Attempt]) -> Counter[str]:
             right["rule"] += not line.taken or line.number <= before
             right["arithmetic"] += line.rest == before - line.number * line.taken
     return right
-
-
-def chance(problem: Problem, kept: int) -> float:
-    """The chance that random decisions after the first `kept` lines of the solution are the solution's."""
-    numbers, rest = facts_of(problem)
-    value = 1.0
-    for i, (number, taken) in enumerate(zip(numbers, solution_of(problem), strict=True)):
-        if i >= kept and number <= rest:
-            value /= 2
-        rest -= number * taken
-    return value
 
 
 def true_value(problem: Problem, attempts: Sequence[Attempt]) -> float | None:

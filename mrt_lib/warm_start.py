@@ -3,12 +3,13 @@
 A problem has one solution, so a right attempt has the same lines whoever writes it: taking it from the
 solution gives what rejection sampling would, without the preference for problems that chance solves.
 Loss levels of the schemes are not comparable by themselves: a failed attempt is a string of chance
-decisions, which no model can predict, so text that holds one has a higher floor.
+decisions, which no model can predict, so text that holds one has a higher floor (`entropy_floor`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from transformers import PreTrainedTokenizerFast
@@ -17,7 +18,9 @@ from mrt_lib.backtracking_base import example
 from mrt_lib.finetuning import Example
 from mrt_lib.tasks.backtracking import (
     Attempt,
+    chance,
     is_right,
+    open_lines,
     random_choice,
     right_line,
     solution_attempt,
@@ -73,13 +76,9 @@ def warm_start(
     Raises:
         ValueError: an unknown scheme, or a budget below one example.
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"unknown scheme {scheme!r}; known: {sorted(SCHEMES)}")
     examples: list[Example] = []
     while True:
-        rng = np.random.default_rng((seed, len(examples)))
-        problem = task.draw(rng, "train")
-        attempts = SCHEMES[scheme](rng, problem)
+        problem, attempts = draw(scheme, task, seed, len(examples))
         learn_from = 0 if learn_failures else len(attempts) - 1
         examples.append(example(tokenizer, problem, attempts, attempts[-1], learn_from=learn_from))
         tokens -= len(examples[-1].ids)
@@ -88,3 +87,27 @@ def warm_start(
     if len(examples) == 1:
         raise ValueError(f"the budget is smaller than one example of {len(examples[0].ids)} tokens")
     return examples[:-1]
+
+
+def draw(scheme: str, task: SubsetSum, seed: int, index: int) -> tuple[Problem, list[Attempt]]:
+    """Problem and attempts of example `index`; ValueError for an unknown scheme."""
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown scheme {scheme!r}; known: {sorted(SCHEMES)}")
+    rng = np.random.default_rng((seed, index))
+    problem = task.draw(rng, "train")
+    return problem, SCHEMES[scheme](rng, problem)
+
+
+def entropy_floor(scheme: str, task: SubsetSum, examples: Sequence[Example], seed: int) -> float:
+    """The loss that no model can go below, in nats per learnt token, where failures are learnt.
+
+    It is what the failed attempts' decisions hold; all else follows from the prompt and from them.
+    """
+    drawn = [draw(scheme, task, seed, i) for i in range(len(examples))]
+    nats = sum(failure_nats(problem, attempt) for problem, attempts in drawn for attempt in attempts[:-1])
+    return nats / sum(sum(e.learn) for e in examples)
+
+
+def failure_nats(problem: Problem, attempt: Attempt) -> float:
+    """-log of the probability that `failed_attempt` writes this one."""
+    return len(open_lines(attempt)) * math.log(2) + math.log1p(-chance(problem, 0))

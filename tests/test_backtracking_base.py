@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from mrt_lib.backtracking_base import NAME, TASK, build_tokenizer, demonstrations, train
-from mrt_lib.backtracking_checks import chance, grade_lines, main, true_value
+from mrt_lib.backtracking_checks import grade_lines, main, true_value
 from mrt_lib.finetuning import FinetuneConfig
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import SubsetSum
 from mrt_lib.tasks.backtracking import (
     Attempt,
+    chance,
     is_right,
     oracle_line,
     random_choice,

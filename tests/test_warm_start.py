@@ -7,7 +7,7 @@ from mrt_lib.backtracking_base import build_tokenizer
 from mrt_lib.tasks import SubsetSum
 from mrt_lib.tasks.backtracking import backtracks, is_right, right_line
 from mrt_lib.tasks.backtracking_text import read_attempts
-from mrt_lib.warm_start import SCHEMES, warm_start
+from mrt_lib.warm_start import SCHEMES, entropy_floor, failed_attempt, failure_nats, warm_start
 
 TASK = SubsetSum(6)
 TOKENIZER = build_tokenizer()
@@ -65,6 +65,21 @@ def test_what_is_learnt(scheme):
         learnt = TOKENIZER.decode([i for i, on in zip(example.ids, example.learn, strict=True) if on])
         assert learnt.startswith(opening)
         assert learnt.count("try") == (2 if scheme == "backtrack" else 1)
+
+
+def test_probabilities_of_failed_attempts_add_up_to_one():
+    small = SubsetSum(4).problem([14, 5, 4, 2], 23)
+    rng = np.random.default_rng(0)
+    failed = {failed_attempt(rng, small) for _ in range(300)}
+    assert len(failed) == 14  # of 16 choices, one takes what does not fit and one is right
+    assert sum(np.exp(-failure_nats(small, a)) for a in failed) == pytest.approx(1)
+
+
+def test_only_failures_raise_the_floor():
+    floors = {s: entropy_floor(s, TASK, draw(s), 0) for s in SCHEMES}
+    assert floors["star"] == 0
+    # About four open lines of ln 2 each, over some 70 learnt tokens.
+    assert 0.02 < min(floors["rise"], floors["backtrack"]) <= max(floors["rise"], floors["backtrack"]) < 0.06
 
 
 def test_bad_requests():

@@ -142,6 +142,17 @@ def is_right(problem: Problem, attempt: Attempt) -> bool:
     return attempt.taken == solution_of(problem)
 
 
+def chance(problem: Problem, kept: int) -> float:
+    """The chance that `random_choice`, after the solution's first `kept` lines, writes the rest of it."""
+    numbers, rest = facts_of(problem)
+    value = 1.0
+    for i, (number, taken) in enumerate(zip(numbers, solution_of(problem), strict=True)):
+        if i >= kept and number <= rest:
+            value /= 2
+        rest -= number * taken
+    return value
+
+
 def search(
     problem: Problem, choose: Chooser, go_back: Returner, attempts: int, rng: np.random.Generator
 ) -> list[Attempt]:
