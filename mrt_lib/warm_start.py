@@ -2,7 +2,7 @@
 
 A problem has one solution, so a right attempt has the same lines whoever writes it: taking it from the
 solution gives what rejection sampling would, without the preference for problems that chance solves.
-Loss levels of the schemes are not comparable by themselves: a failed attempt is a string of chance
+Loss levels of the schemes are not comparable by themselves: a failed attempt holds chance
 decisions, which no model can predict, so text that holds one has a higher floor (`entropy_floor`).
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from transformers import PreTrainedTokenizerFast
@@ -18,13 +19,11 @@ from mrt_lib.backtracking_base import example
 from mrt_lib.finetuning import Example
 from mrt_lib.tasks.backtracking import (
     Attempt,
-    chance,
-    is_right,
     open_lines,
     random_choice,
+    redo,
     right_line,
     solution_attempt,
-    write_lines,
 )
 from mrt_lib.tasks.base import Problem
 from mrt_lib.tasks.subset_sum import SubsetSum
@@ -52,11 +51,13 @@ SCHEMES: dict[str, Scheme] = {"star": star, "rise": rise, "backtrack": backtrack
 
 
 def failed_attempt(rng: np.random.Generator, problem: Problem) -> Attempt:
-    """An attempt with random decisions that is not right."""
-    while True:
-        attempt = Attempt(write_lines(problem, random_choice, rng))
-        if not is_right(problem, attempt):
-            return attempt
+    """An attempt whose first mistake is equally likely in every line that can be wrong; chance follows it.
+
+    Attempts by chance alone mostly fail in Line 1 or 2 and leave next to nothing to share; the paper picks
+    traces that go back to prefixes with a high chance of success.
+    """
+    right = solution_attempt(problem)
+    return replace(redo(problem, right, int(rng.choice(open_lines(right))), random_choice, rng), back_to=None)
 
 
 def warm_start(
@@ -110,4 +111,7 @@ def entropy_floor(scheme: str, task: SubsetSum, examples: Sequence[Example], see
 
 def failure_nats(problem: Problem, attempt: Attempt) -> float:
     """-log of the probability that `failed_attempt` writes this one."""
-    return len(open_lines(attempt)) * math.log(2) + math.log1p(-chance(problem, 0))
+    mistake = right_line(problem, attempt)
+    assert mistake is not None
+    after = sum(line > mistake for line in open_lines(attempt))
+    return math.log(len(open_lines(solution_attempt(problem)))) + after * math.log(2)

@@ -5,7 +5,7 @@ import pytest
 
 from mrt_lib.backtracking_base import build_tokenizer
 from mrt_lib.tasks import SubsetSum
-from mrt_lib.tasks.backtracking import backtracks, is_right, right_line
+from mrt_lib.tasks.backtracking import backtracks, is_right, open_lines, right_line, solution_attempt
 from mrt_lib.tasks.backtracking_text import read_attempts
 from mrt_lib.warm_start import SCHEMES, entropy_floor, failed_attempt, failure_nats, warm_start
 
@@ -35,7 +35,7 @@ def test_the_schemes_show_the_same_problems_in_the_same_order():
     fewest = min(map(len, prompts.values()))
     assert fewest > 40
     assert prompts["star"][:fewest] == prompts["rise"][:fewest] == prompts["backtrack"][:fewest]
-    assert len(prompts["star"]) > max(len(prompts["backtrack"]), len(prompts["rise"]))
+    assert len(prompts["star"]) > len(prompts["backtrack"]) > len(prompts["rise"])
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -75,10 +75,19 @@ def test_probabilities_of_failed_attempts_add_up_to_one():
     assert sum(np.exp(-failure_nats(small, a)) for a in failed) == pytest.approx(1)
 
 
+def test_first_mistakes_are_spread_over_the_lines_that_can_be_wrong():
+    rng = np.random.default_rng(0)
+    lines = [right_line(PROBLEM, failed_attempt(rng, PROBLEM)) for _ in range(3000)]
+    open_to_mistakes = open_lines(solution_attempt(PROBLEM))
+    shares = [lines.count(line) / 3000 for line in open_to_mistakes]
+    assert sum(shares) == 1
+    assert shares == pytest.approx([1 / len(shares)] * len(shares), abs=4 * 0.4 / 3000**0.5)
+
+
 def test_only_failures_raise_the_floor():
     floors = {s: entropy_floor(s, TASK, draw(s), 0) for s in SCHEMES}
     assert floors["star"] == 0
-    # About four open lines of ln 2 each, over some 70 learnt tokens.
+    # The place of the mistake and about two lines of ln 2 after it, over some 65 learnt tokens.
     assert 0.02 < min(floors["rise"], floors["backtrack"]) <= max(floors["rise"], floors["backtrack"]) < 0.06
 
 
