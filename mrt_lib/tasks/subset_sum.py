@@ -2,14 +2,15 @@
 
 Given different numbers and a target, take or skip each number so that the taken ones make the target::
 
-    solve 7 12 3 9 4 14 make 24 <think>
-    try Line 1 skip 7 24 Line 2 take 12 12 Line 3 take 3 9 Line 4 skip 9 9 Line 5 take 4 5 Line 6 skip 14 5
-    try Backtrack to Line 3
-    try Line 3 skip 3 12 ...
+    solve 14 5 4 2 make 23 <think>
+    try Line 1 take 14 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3
+    try Backtrack to Line 2
+    try Line 2 take 5 4 Line 3 take 4 0 Line 4 skip 2 0
+    </think> take take take skip
 
 A line holds its number, the decision, the number decided about and what is left to make; a number larger
 than that is skipped. `backtracking_text.py` writes and reads these thoughts. The answer is one decision per
-line ("skip take skip ..."), a single string, so exact values exist.
+line, a single string, so exact values exist.
 """
 
 from __future__ import annotations
