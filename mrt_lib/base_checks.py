@@ -139,27 +139,37 @@ def quality(folder: Path, task: RootSearch) -> dict[str, Interval]:
     right = skills(found, tokenizer, task)
     values = found.by_episode(EPISODES).mean(1)
     lengths = np.array([t.n_episodes for t in found.traces]).reshape(len(found.problems), -1).mean(1)
-    result = {s: bootstrap(_share, right[s], right["format"], seed=0) for s in SKILLS[1:]}
-    result["format"] = bootstrap(_share, right["format"], right["trials"], seed=0)
-    result["judgement_error"] = bootstrap(_share, right["judgement_error"], right["prefixes"], seed=0)
+    result = {s: bootstrap(share, right[s], right["format"], seed=0) for s in SKILLS[1:]}
+    result["format"] = bootstrap(share, right["format"], right["trials"], seed=0)
+    result["judgement_error"] = bootstrap(share, right["judgement_error"], right["prefixes"], seed=0)
     result |= {f"J{j}": bootstrap(np.mean, values[:, j], seed=0) for j in (0, 1, 2, 4, 8, 16)}
     result["episodes"] = bootstrap(np.mean, lengths, seed=0)
     return result
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> float:
-    return float(part.sum() / whole.sum())
+def share(part: np.ndarray, whole: np.ndarray) -> float:
+    """How much of the whole the part is, over all problems together; nan of nothing."""
+    return float(part.sum() / whole.sum()) if whole.any() else float("nan")
 
 
-def write_card(folder: Path, found: dict[str, dict[str, Interval]], training: dict[str, Any]) -> None:
-    """Write quality.json, loss.png and the model card README.md beside the weights."""
+def write_card(
+    folder: Path,
+    found: dict[str, dict[str, Interval]],
+    training: dict[str, Any],
+    card: str,
+    budget: int,
+) -> None:
+    """Write quality.json, loss.png and the model card README.md beside the weights.
+
+    `card` is the layout of the README; `budget` the tokens of thinking behind the numbers.
+    """
     write_json(
         folder / "quality.json",
         {
             "provenance": provenance() | {"sha256": sha256(folder / "model.safetensors")},
             "rollouts": ROLLOUTS,
             "temperature": 1.0,
-            "thinking_budget_tokens": EPISODES * EPISODE_TOKENS,
+            "thinking_budget_tokens": budget,
             "tasks": {task: {k: vars(v) for k, v in rows.items()} for task, rows in found.items()},
         },
     )
@@ -169,8 +179,8 @@ def write_card(folder: Path, found: dict[str, dict[str, Interval]], training: di
     for measure in found[names[0]]:
         cells = [_cell(found[name][measure]) for name in names]
         table.append(f"| {measure} | {' | '.join(cells)} |")
-    card = CARD.format(name=folder.name, table="\n".join(table), **training)
-    (folder / "README.md").write_text(card)
+    text = card.format(name=folder.name, table="\n".join(table), **training)
+    (folder / "README.md").write_text(text)
 
 
 def _cell(interval: Interval) -> str:
@@ -224,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = options.models / name
         found = {task.name: quality(folder, task) for task in FAMILIES}
         training = json.loads((folder / "training.json").read_text())
-        write_card(folder, found, training | {"rollouts": ROLLOUTS})
+        write_card(folder, found, training | {"rollouts": ROLLOUTS}, CARD, EPISODES * EPISODE_TOKENS)
         for measure, interval in found[RootSearch().name].items():
             unit = {"episodes": "episodes per trace"}.get(measure, "probability")
             record(f"i1.{name}_{measure}", interval, unit, f"python -m mrt_lib.base_checks {name}")

@@ -8,8 +8,9 @@ only the exploration differs.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,14 @@ CALIBRATION_LONGEST = 8
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """One token per word of root search, per number 0..127 and per special token."""
+    return word_tokenizer(WORDS, MAX_CANDIDATES)
+
+
+def word_tokenizer(words: Sequence[str], largest: int) -> PreTrainedTokenizerFast:
+    """One token per special token, per word and per number 0..`largest`, in this order."""
     special = ["<pad>", "<eos>", "<unk>", "<think>", "</think>"]
-    words = [*special, *WORDS, *(str(n) for n in range(MAX_CANDIDATES + 1))]
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    tokens = [*special, *words, *(str(n) for n in range(largest + 1))]
+    tokenizer = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokens)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
@@ -109,12 +115,13 @@ def demonstrate(
         example = _example(tokenizer, task, problem, trials, forced=True, learn_thought=False, rng=rng)
         return replace(example, uniform={len(example.ids) - 2: _guesses(tokenizer, task, trials)})
     forced = rng.random() < FORCED_SHARE
-    episodes = _log_uniform(rng, 0.5 if forced else 1.0, recipe.longest)
+    episodes = log_uniform(rng, 0.5 if forced else 1.0, recipe.longest)
     trials = explore(task, problem, mixture(rng.choice(recipe.inside)), episodes, rng)
     return _example(tokenizer, task, problem, trials, forced, learn_thought=True, rng=rng)
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: int) -> int:
+def log_uniform(rng: np.random.Generator, low: float, high: int) -> int:
+    """A whole number up to `high` whose logarithm is about uniform from that of `low` on."""
     return int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
 
 
@@ -154,46 +161,56 @@ def demonstrations(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int
 
 def train(name: str, models: Path, work: Path, seed: int = 0) -> None:
     """Train the reasoner `name` and save model, tokenizer and training.json to `models`/`name`."""
-    from tqdm.auto import tqdm
-
     recipe = RECIPES[name]
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, seed)
     if recipe.start:
         model = Qwen3ForCausalLM.from_pretrained(models / recipe.start, dtype=torch.float32)
-    if torch.cuda.is_available():
-        model.to("cuda")  # type: ignore[arg-type]
-    with tqdm(total=recipe.config.steps, desc=name, mininterval=5) as bar:
-
-        def report(row: dict[str, float]) -> None:
-            bar.update(int(row["step"]) + 1 - bar.n)
-            bar.set_postfix(loss=f"{row['loss']:.3f}")
-
-        log = finetune(
-            model,
-            lambda step: demonstrations(tokenizer, recipe, seed, step),
-            recipe.config,
-            work / name,
-            report,
-        )
-    model.save_pretrained(models / name)
-    tokenizer.save_pretrained(models / name)
-    write_json(models / name / "training.json", training_record(recipe, seed, log))
-
-
-def training_record(recipe: Recipe, seed: int, log: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """What a model card tells of the training; the loss is averaged over 50 steps."""
-    losses = [row["loss"] for row in log]
-    return {
+    facts = {
         "start": f"the {recipe.start} reasoner" if recipe.start else "random weights",
         "inside": list(recipe.inside),
         "longest": recipe.longest,
         "calibration": recipe.calibration,
         "forced": FORCED_SHARE,
-        "steps": recipe.config.steps,
-        "learning_rate": recipe.config.learning_rate,
-        "tokens": int(sum(row["tokens"] for row in log)),
         "seed": seed,
+    }
+    examples = partial(demonstrations, tokenizer, recipe, seed)
+    train_and_save(model, tokenizer, examples, recipe.config, models / name, work / name, facts)
+
+
+def train_and_save(
+    model: Qwen3ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    examples: Callable[[int], Sequence[Example]],
+    config: FinetuneConfig,
+    folder: Path,
+    work: Path,
+    facts: dict[str, Any],
+) -> None:
+    """Fine-tune with checkpoints in `work`; model, tokenizer and training.json (with `facts`) to `folder`."""
+    from tqdm.auto import tqdm
+
+    if torch.cuda.is_available():
+        model.to("cuda")  # type: ignore[arg-type]
+    with tqdm(total=config.steps, desc=folder.name, mininterval=5) as bar:
+
+        def report(row: dict[str, float]) -> None:
+            bar.update(int(row["step"]) + 1 - bar.n)
+            bar.set_postfix(loss=f"{row['loss']:.3f}")
+
+        log = finetune(model, examples, config, work, report)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_json(folder / "training.json", facts | training_record(config, log))
+
+
+def training_record(config: FinetuneConfig, log: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """What a model card tells of the training; the loss is averaged over 50 steps."""
+    losses = [row["loss"] for row in log]
+    return {
+        "steps": config.steps,
+        "learning_rate": config.learning_rate,
+        "tokens": int(sum(row["tokens"] for row in log)),
         "minutes": round(sum(row["seconds"] for row in log) / 60, 1),
         **{key: provenance()[key] for key in ("commit", "device", "torch", "transformers", "date")},
         "loss": [[i, float(np.mean(losses[i : i + 50]))] for i in range(0, len(losses), 50)],

@@ -4,15 +4,23 @@ import json
 
 import pytest
 
-from mrt_lib.tasks import Problem, RootSearch, read_problems, write_problems
-from mrt_lib.tasks.root_search import SPLITS, write_splits
+from mrt_lib.tasks import TASKS, Problem, read_problems, write_problems
+from mrt_lib.tasks.base import write_splits
 
 
-def test_problems_come_back_as_they_were_written(tmp_path):
-    write_splits(RootSearch(31), tmp_path)
-    for split, problems in RootSearch(31).problems.items():
-        assert read_problems(tmp_path / "root_search_31" / f"{split}.jsonl") == problems
-    assert sorted(path.name for path in tmp_path.rglob("*.*")) == sorted(f"{split}.jsonl" for split in SPLITS)
+@pytest.mark.parametrize("task", [TASKS[0], TASKS[-1]], ids=lambda task: task.name)
+def test_problems_come_back_as_they_were_written(task, tmp_path):
+    write_splits(task, tmp_path)
+    for split, problems in task.problems.items():
+        assert read_problems(tmp_path / task.name / f"{split}.jsonl") == problems
+    names = sorted(path.name for path in tmp_path.rglob("*.*"))
+    assert names == ["test.jsonl", "train.jsonl", "validation.jsonl"]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_shipped_files_hold_the_problems_of_the_task(task):
+    for split, problems in task.problems.items():
+        assert read_problems(f"data/problems/{task.name}/{split}.jsonl") == problems
 
 
 def test_text_beyond_ascii_and_line_breaks_inside_a_question_come_back(tmp_path):

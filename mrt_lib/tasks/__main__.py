@@ -2,8 +2,8 @@
 
 import sys
 
-from mrt_lib.tasks import SHIPPED
-from mrt_lib.tasks.root_search import write_splits
+from mrt_lib.tasks import TASKS
+from mrt_lib.tasks.base import write_splits
 
-for task in SHIPPED:
+for task in TASKS:
     write_splits(task, sys.argv[1])

@@ -52,6 +52,20 @@ class Task(Protocol):
         """Best possible value after 0..`episodes` episodes, shape (episodes + 1,), or None."""
 
 
+class ListedTask(Task, Protocol):
+    """A task whose problems are listed."""
+
+    @property
+    def problems(self) -> dict[str, list[Problem]]:
+        """All its problems by split."""
+
+
+def write_splits(task: ListedTask, root: str | Path) -> None:
+    """Write `root`/<task name>/<split>.jsonl for every split."""
+    for split, problems in task.problems.items():
+        write_problems(Path(root) / task.name / f"{split}.jsonl", problems)
+
+
 def write_problems(path: str | Path, problems: Iterable[Problem]) -> None:
     """Write problems as JSONL; the file appears whole or not at all."""
     path = Path(path)

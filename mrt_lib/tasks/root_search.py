@@ -18,11 +18,10 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from mrt_lib.tasks.base import Problem, write_problems
+from mrt_lib.tasks.base import Problem
 
 FUNCTIONS: dict[str, Callable[[int, int], int]] = {
     "x(x+b)": lambda x, b: x * (x + b),
@@ -112,12 +111,6 @@ class RootSearch:
             raise ValueError(f"episodes must be at least 0, got {episodes}")
         settled = 2.0 ** (np.arange(episodes + 1) + 1) - 1
         return np.minimum(1.0, settled / self.candidates)
-
-
-def write_splits(task: RootSearch, root: str | Path) -> None:
-    """Write `root`/<task name>/<split>.jsonl for every split."""
-    for split, problems in task.problems.items():
-        write_problems(Path(root) / task.name / f"{split}.jsonl", problems)
 
 
 def _split_of(problem: Problem) -> str:

@@ -1,0 +1,113 @@
+"""The small reasoner for subset sum: its arithmetic is right, where it goes back is mostly chance.
+
+`python -m mrt_lib.backtracking_base` trains it from scratch into data/models; it resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+from mrt_lib.base_reasoner import build_model, log_uniform, train_and_save, word_tokenizer
+from mrt_lib.finetuning import Example, FinetuneConfig
+from mrt_lib.tasks.backtracking import (
+    Attempt,
+    is_right,
+    mixture,
+    next_attempt,
+    random_choice,
+    search,
+)
+from mrt_lib.tasks.backtracking_text import thought_text
+from mrt_lib.tasks.base import Problem
+from mrt_lib.tasks.subset_sum import LARGEST_SUM, WORDS, SubsetSum, answer_text
+from mrt_lib.templates import TESTBED, encode, encode_prompt
+
+TASK = SubsetSum(6)
+NAME = "backtracker"
+RIGHT = (0.0, 0.0, 0.0, 0.5)  # a demonstration's chance of going back to the right line is one of these
+LONGEST = 8
+FORCED_SHARE = 0.35
+EXAMPLES_PER_STEP = 64
+CONFIG = FinetuneConfig(steps=1000, learning_rate=2e-3)
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per word of subset sum, per number up to the largest sum and per special token."""
+    return word_tokenizer(WORDS, LARGEST_SUM)
+
+
+def demonstrate(tokenizer: PreTrainedTokenizerFast, problem: Problem, rng: np.random.Generator) -> Example:
+    """One trace of a searcher whose decisions are chance.
+
+    It answers with a right attempt if it has one, else with the next attempt, which it does not write:
+    so the value of a prefix is the chance that the next attempt is right. A share of the traces is cut
+    by the forced-termination text, after an attempt or after a backtrack.
+    """
+    forced = rng.random() < FORCED_SHARE
+    go_back = mixture(rng.choice(RIGHT))
+    count = log_uniform(rng, 0.5 if forced else 1.0, LONGEST)
+    attempts = search(problem, random_choice, go_back, count, rng)
+    if attempts and is_right(problem, attempts[-1]):
+        answer = attempts[-1]
+    else:
+        answer = next_attempt(problem, attempts, random_choice, go_back, rng)
+        if forced and answer.back_to and rng.random() < 0.5:
+            attempts.append(Attempt(answer.lines[: answer.back_to - 1], answer.back_to))
+    return example(tokenizer, problem, attempts, answer, forced)
+
+
+def example(
+    tokenizer: PreTrainedTokenizerFast,
+    problem: Problem,
+    attempts: Sequence[Attempt],
+    answer: Attempt,
+    forced: bool = False,
+    learn_from: int = 0,
+) -> Example:
+    """Prompt, the attempts as a thought, and the decisions of `answer`.
+
+    The prompt, the forced-termination text and the attempts before number `learn_from` are not learnt.
+    """
+    given, learnt = attempts[:learn_from], attempts[learn_from:]
+    parts = [
+        (encode_prompt(tokenizer, TESTBED, problem.question), False),
+        (encode(tokenizer, thought_text(given)), False),
+        (encode(tokenizer, thought_text(learnt)), True),
+        (encode(tokenizer, TESTBED.forced_answer if forced else TESTBED.finished_answer), not forced),
+        (encode(tokenizer, f"{answer_text(answer.taken)} {TESTBED.answer_end}"), True),
+    ]
+    ids = [i for part, _ in parts for i in part]
+    return Example(ids, [learn for part, learn in parts for _ in part])
+
+
+def demonstrations(tokenizer: PreTrainedTokenizerFast, seed: int, step: int) -> list[Example]:
+    """The examples of one step: a function of seed and step alone, on new problems of the training split."""
+    rng = np.random.default_rng((seed, step))
+    return [demonstrate(tokenizer, TASK.draw(rng, "train"), rng) for _ in range(EXAMPLES_PER_STEP)]
+
+
+def train(folder: Path, work: Path, config: FinetuneConfig = CONFIG, seed: int = 0) -> None:
+    """Train the reasoner and save model, tokenizer and training.json to `folder`."""
+    tokenizer = build_tokenizer()
+    facts = {"right": list(RIGHT), "longest": LONGEST, "forced": FORCED_SHARE, "seed": seed}
+    examples = partial(demonstrations, tokenizer, seed)
+    train_and_save(build_model(tokenizer, seed), tokenizer, examples, config, folder, work, facts)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: train the reasoner."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path, default=Path("data/models"))
+    parser.add_argument("--work", type=Path, default=Path("build/base"))
+    options = parser.parse_args(arguments)
+    train(options.models / NAME, options.work / NAME)
+
+
+if __name__ == "__main__":
+    main()

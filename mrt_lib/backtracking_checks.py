@@ -1,0 +1,169 @@
+"""Is the subset-sum reasoner right in what it writes and poor in what it chooses? On held-out problems.
+
+`python -m mrt_lib.backtracking_checks` writes quality.json and a model card beside the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from mrt_lib.backtracking_base import NAME, TASK
+from mrt_lib.base_checks import ROLLOUTS, share, write_card
+from mrt_lib.engines.base import Sampling
+from mrt_lib.engines.transformers_engine import TransformersEngine
+from mrt_lib.evaluation import Evaluation, evaluate
+from mrt_lib.prover import ExactProver
+from mrt_lib.reasoner import load_reasoner
+from mrt_lib.stats import Interval, bootstrap
+from mrt_lib.tasks.backtracking import Attempt, backtracks, chance, is_right, right_line
+from mrt_lib.tasks.backtracking_text import read_prefix
+from mrt_lib.tasks.base import Problem
+from mrt_lib.tasks.subset_sum import facts_of
+from mrt_lib.templates import TESTBED, decode
+
+ATTEMPTS = 8
+THINKING = 320  # tokens: eight attempts of random decisions and the ways back seldom need more
+ANSWER_TOKENS = TASK.numbers + 1
+SKILLS = ("number", "rule", "arithmetic")
+
+
+def grade_lines(problem: Problem, attempts: Sequence[Attempt]) -> Counter[str]:
+    """Counts of "lines" written and, of them, right "number", "rule" and "arithmetic".
+
+    Each is judged on what stands before it: the number against the prompt, the rule (a number that
+    does not fit is skipped) and the arithmetic against the rest of the line before.
+    """
+    numbers, target = facts_of(problem)
+    right: Counter[str] = Counter()
+    for attempt in attempts:
+        for i, line in list(enumerate(attempt.lines))[attempt.first - 1 :]:
+            before = attempt.lines[i - 1].rest if i else target
+            right["lines"] += 1
+            right["number"] += line.number == numbers[i]
+            right["rule"] += not line.taken or line.number <= before
+            right["arithmetic"] += line.rest == before - line.number * line.taken
+    return right
+
+
+def true_value(problem: Problem, attempts: Sequence[Attempt]) -> float | None:
+    """The value of a prefix under a perfect judge that decides at random, or None.
+
+    Known before the first attempt, after a right attempt (1) and after a backtrack: 0 unless it names
+    the right line. None after a wrong attempt, where it depends on the line that the judge would name,
+    and where a line is wrong.
+    """
+    right = grade_lines(problem, attempts)
+    if any(right[skill] < right["lines"] for skill in SKILLS):
+        return None
+    if not attempts:
+        return chance(problem, 0)
+    last = attempts[-1]
+    if last.back_to and len(last.lines) < last.back_to:
+        return chance(problem, last.back_to) if last.back_to == right_line(problem, attempts[-2]) else 0.0
+    return 1.0 if is_right(problem, last) else None
+
+
+def rollout(folder: Path, problems: Sequence[Problem], seed: int = 0) -> Evaluation:
+    """The reasoner's traces on `problems`, exact values included."""
+    model, tokenizer = load_reasoner(folder)
+    prover = ExactProver(model, tokenizer, TESTBED, TASK)
+    engine, sampling = TransformersEngine(model), Sampling(THINKING, seed=seed)
+    return evaluate(engine, prover, tokenizer, TESTBED, problems, ROLLOUTS, sampling, ANSWER_TOKENS)
+
+
+def skills(found: Evaluation, tokenizer: PreTrainedTokenizerBase) -> dict[str, np.ndarray]:
+    """Counts per problem, each of shape (problems,).
+
+    "lines" and, of them, right "number", "rule" and "arithmetic"; "thoughts" and, of them, "solved" and
+    of right "format" (where the budget cut the last of several episodes, it is left out); "backtracks" and,
+    of them, to the "right_line"; "prefixes" whose true value is known and, summed over them,
+    "judgement_error".
+    """
+    names = ("lines", *SKILLS, "thoughts", "format", "solved", "backtracks", "right_line")
+    rows = {name: np.zeros(len(found.problems)) for name in (*names, "prefixes", "judgement_error")}
+    for i, trace in enumerate(found.traces):
+        row, problem = i // found.rollouts, found.problems[i // found.rollouts]
+        whole = trace.n_episodes - (not trace.finished and trace.n_episodes > 1)
+        for j in range(whole + 1):
+            text = decode(tokenizer, trace.prefix(j)[len(trace.prompt_ids) :])
+            attempts, error = read_prefix(text, TASK.numbers)
+            truth = None if error else true_value(problem, attempts)
+            if truth is not None:
+                rows["prefixes"][row] += 1
+                rows["judgement_error"][row] += abs(trace.values[j] - truth)
+        named = backtracks(problem, attempts)
+        counts = grade_lines(problem, attempts) | Counter(
+            thoughts=1,
+            format=not error,
+            solved=any(is_right(problem, a) for a in attempts),
+            backtracks=len(named),
+            right_line=sum(line == right for line, right in named),
+        )
+        for name, count in counts.items():
+            rows[name][row] += count
+    return rows
+
+
+def quality(folder: Path, problems: Sequence[Problem]) -> dict[str, Interval]:
+    """Skills, calibration and values on `problems`, with intervals over problems.
+
+    Returns:
+        Shares right by skill; "judgement_error", the mean of |J - true value|; "chance", what J_0 is at
+        random; J before the first attempt and after 1, 2, 4 and 8; "attempts" per trace.
+    """
+    found = rollout(folder, problems)
+    _, tokenizer = load_reasoner(folder)
+    right = skills(found, tokenizer)
+    values = found.by_episode(2 * ATTEMPTS).mean(1)
+    attempts = np.array([(t.n_episodes + 1) / 2 for t in found.traces]).reshape(len(problems), -1).mean(1)
+    of = dict.fromkeys(SKILLS, "lines") | {"format": "thoughts", "right_line": "backtracks"}
+    of |= {"judgement_error": "prefixes", "solved": "thoughts"}
+    result = {name: bootstrap(share, right[name], right[whole], seed=0) for name, whole in of.items()}
+    result["chance"] = bootstrap(np.mean, np.array([chance(p, 0) for p in problems]), seed=0)
+    result["J0"] = bootstrap(np.mean, values[:, 0], seed=0)
+    result |= {f"J_{e}_attempts": bootstrap(np.mean, values[:, 2 * e - 1], seed=0) for e in (1, 2, 4, 8)}
+    result["attempts"] = bootstrap(np.mean, attempts, seed=0)
+    return result
+
+
+CARD = """# {name}: a subset-sum reasoner
+
+A Qwen3 of 0.8M parameters that this repository trained from random weights on demonstrations of searchers
+(`mrt_lib/backtracking_base.py`). Loads with `AutoModelForCausalLM`, peft and vLLM.
+
+* **Data**: traces on new training problems, written while training. Decisions are chance; a demonstration
+  goes back to the right line with a probability drawn from {right}, else to a random one; at most {longest}
+  attempts; a share of {forced} is cut by the forced-termination text.
+* **Training**: {steps} steps, {tokens} tokens, AdamW, peak learning rate {learning_rate}, seed {seed},
+  {minutes} minutes on {device}, commit {commit}.
+* **Use**: a testbed for backtracking; of no use for anything else. License MIT.
+
+![loss](loss.png)
+
+Quality on test problems (mean with 95% bootstrap interval over problems; {rollouts} rollouts each at
+temperature 1; J is exact). `judgement_error` is the mean distance of J from the value under a perfect
+judge, where that is known. Made by `python -m mrt_lib.backtracking_checks`.
+
+{table}
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: measure the reasoner and write its card."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path, default=Path("data/models"))
+    folder = parser.parse_args(arguments).models / NAME
+    found = {TASK.name: quality(folder, TASK.problems["test"])}
+    training = json.loads((folder / "training.json").read_text())
+    write_card(folder, found, training | {"rollouts": ROLLOUTS}, CARD, THINKING)
+
+
+if __name__ == "__main__":
+    main()
