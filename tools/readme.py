@@ -37,6 +37,9 @@ NUMBERS = {
     "i2.regret_margin_min_over_budgets": "lead in normalised regret over GRPO and base, least of 5 budgets",
     "i2.exact_share_of_step": "share of a training step spent on exact values",
     "i2.step_vs_trl": "training step against TRL's GRPOTrainer, same work",
+    "i4.one_trace_vs_base_maj8_tokens": "tokens of one MRT trace / of the base's maj@8, which it beats",
+    "i4.linearised_vs_parallel_4x": "one stream of 4 budgets minus maj@4, accuracy of the MRT model",
+    "i4.linearised_vs_parallel_4x_spent": "the same at the tokens that the stream really spent",
 }
 
 
