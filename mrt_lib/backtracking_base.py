@@ -21,7 +21,7 @@ from mrt_lib.tasks.backtracking import (
     mixture,
     next_attempt,
     random_choice,
-    search,
+    search_by_lines,
 )
 from mrt_lib.tasks.backtracking_text import thought_text
 from mrt_lib.tasks.base import Problem
@@ -52,7 +52,7 @@ def demonstrate(tokenizer: PreTrainedTokenizerFast, problem: Problem, rng: np.ra
     forced = rng.random() < FORCED_SHARE
     go_back = mixture(rng.choice(RIGHT))
     count = log_uniform(rng, 0.5 if forced else 1.0, LONGEST)
-    attempts = search(problem, random_choice, go_back, count, rng)
+    attempts = search_by_lines(problem, random_choice, go_back, count, rng)
     if attempts and is_right(problem, attempts[-1]):
         answer = attempts[-1]
     else:

@@ -26,7 +26,7 @@ from mrt_lib.tasks.backtracking import (
     random_line,
     redo,
     right_line,
-    search,
+    search_by_lines,
     solution_attempt,
     write_lines,
 )
@@ -48,7 +48,7 @@ FIRST = "try Line 1 take 14 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3"
 searches = st.builds(
     lambda problem, choose, go_back, n, seed: (
         problem,
-        search(problem, choose, go_back, n, np.random.default_rng(seed)),
+        search_by_lines(problem, choose, go_back, n, np.random.default_rng(seed)),
     ),
     st.sampled_from(TASK.problems["test"]),
     st.sampled_from(CHOOSERS),
@@ -106,7 +106,7 @@ def test_the_right_line_is_the_first_that_differs_from_the_solution(found):
 
 @given(st.sampled_from(TASK.problems["test"]), st.sampled_from(CHOOSERS), st.integers(0, 10**6))
 def test_with_the_oracle_every_redo_is_right_for_longer(problem, choose, seed):
-    attempts = search(problem, choose, oracle_line, 7, np.random.default_rng(seed))
+    attempts = search_by_lines(problem, choose, oracle_line, 7, np.random.default_rng(seed))
     lines = [right_line(problem, a) for a in attempts]
     assert lines[-1] is None
     assert lines[:-1] == sorted(set(lines[:-1]))

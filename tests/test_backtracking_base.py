@@ -17,7 +17,7 @@ from mrt_lib.tasks.backtracking import (
     oracle_line,
     random_choice,
     redo,
-    search,
+    search_by_lines,
     write_lines,
 )
 from mrt_lib.tasks.backtracking_text import read_attempts
@@ -98,7 +98,10 @@ def test_the_true_value_is_how_often_a_redo_is_right():
     line = oracle_line(rng, PROBLEM, attempt)
     hits = [is_right(PROBLEM, redo(PROBLEM, attempt, line, random_choice, rng)) for _ in range(4000)]
     assert np.mean(hits) == pytest.approx(chance(PROBLEM, line), abs=4 * 0.5 / 4000**0.5)
-    starts = [is_right(PROBLEM, search(PROBLEM, random_choice, oracle_line, 1, rng)[0]) for _ in range(4000)]
+    starts = [
+        is_right(PROBLEM, search_by_lines(PROBLEM, random_choice, oracle_line, 1, rng)[0])
+        for _ in range(4000)
+    ]
     assert np.mean(starts) == pytest.approx(1 / 8, abs=4 * 0.33 / 4000**0.5)
 
 

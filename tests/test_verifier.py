@@ -12,7 +12,7 @@ from mrt_lib.tasks import RootSearch
 from mrt_lib.templates import R1, TESTBED, encode
 from mrt_lib.test_time import BestOfN, Solver, Verifier, load_verifier, save_verifier, train_verifier
 from mrt_lib.test_time.base import stopped
-from mrt_lib.test_time.calibration import Bin, auc, calibration, reliability
+from mrt_lib.test_time.calibration import Bin, area_under_roc, calibration, reliability
 from mrt_lib.test_time.verifier import VerifierSettings
 
 TASK = RootSearch(31)
@@ -126,8 +126,8 @@ def test_reliability_by_hand():
 
 def test_auc_by_hand():
     # right: .1 .9 .9 1; wrong: .1 .3. Pairs: 1/2 + 0, then 6 wins
-    assert auc(STATED, RIGHT) == pytest.approx(6.5 / 8)
-    assert math.isnan(auc(STATED, np.ones_like(RIGHT)))
+    assert area_under_roc(STATED, RIGHT) == pytest.approx(6.5 / 8)
+    assert math.isnan(area_under_roc(STATED, np.ones_like(RIGHT)))
 
 
 def test_statements_that_come_true_are_calibrated():

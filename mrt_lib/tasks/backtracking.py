@@ -153,7 +153,7 @@ def chance(problem: Problem, kept: int) -> float:
     return value
 
 
-def search(
+def search_by_lines(
     problem: Problem, choose: Chooser, go_back: Returner, attempts: int, rng: np.random.Generator
 ) -> list[Attempt]:
     """Up to `attempts` attempts, each going back from the one before; stops after a right one."""

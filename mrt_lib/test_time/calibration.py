@@ -64,7 +64,7 @@ def calibration(stated: ArrayLike, right: ArrayLike, bins: int = 10, seed: int =
     return Calibration(
         reliability(p, y, bins),
         bootstrap(error, p, y, seed=seed),
-        bootstrap(auc, p, y, seed=seed),
+        bootstrap(area_under_roc, p, y, seed=seed),
         bootstrap(lambda p, y: float(((p - y) ** 2).mean()), p, y, seed=seed),
     )
 
@@ -78,7 +78,7 @@ def reliability(stated: np.ndarray, right: np.ndarray, bins: int) -> tuple[Bin, 
     )
 
 
-def auc(stated: np.ndarray, right: np.ndarray) -> float:
+def area_under_roc(stated: np.ndarray, right: np.ndarray) -> float:
     """Area under the ROC curve, from ranks."""
     good, bad = stated[right == 1], np.sort(stated[right == 0])
     if not good.size or not bad.size:
