@@ -24,7 +24,7 @@ h1 { font-size: 1.5em; line-height: 1.25 } h2 { font-size: 1.15em; margin: 2em 0
 figure { margin: 1em 0 } img { width: 100%; height: auto } figcaption, .small { font-size: .88em }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-size: .88em; width: 100% }
 th, td { text-align: left; padding: .25em .6em .25em 0; border-bottom: 1px solid #ddd; vertical-align: top }
-td { overflow-wrap: anywhere }
+td:nth-child(-n + 3) { white-space: nowrap } td:nth-child(4) { min-width: 14em }
 """
 
 
@@ -176,7 +176,9 @@ def _shown(found: Overthinking, measure: str, **where: float) -> str:
 def _digits(x: float, unit: str) -> str:
     if not math.isfinite(x):
         return "undefined" if math.isnan(x) else "−∞" if x < 0 else "∞"
-    text = {"share": f"{100 * x:.1f}%", "probability": f"{x:.3f}"}.get(unit, f"{x:.1f}")
+    digits, suffix = {"share": (1, "%"), "probability": (3, "")}.get(unit, (1, ""))
+    number = round(100 * x if unit == "share" else x, digits) + 0.0  # no minus before a zero
+    text = f"{number:.{digits}f}{suffix}"
     return text.replace("-", "−")
 
 
