@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ import torch
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from benchmarks.long_trace import TASK, TEMPLATE, TOKENIZER
+from benchmarks.prover import seconds_once
 from mrt_lib.algorithms import MRTExact
 from mrt_lib.algorithms.base import Policy, Rollout, repeat
 from mrt_lib.engines import Sampling, TransformersEngine
@@ -115,16 +115,10 @@ def values(shape: str, tokens: int, boundaries: int) -> dict[str, float]:
     found = {}
     for name, prover in ways.items():
         _reset_peak()
-        seconds = [_seconds(prover, problem, trace) for _ in range(REPEATS)]
+        seconds = [seconds_once(prover, [problem], [trace])[0] for _ in range(REPEATS)]
         found[f"{name}_seconds"] = float(np.median(seconds))
         found[f"{name}_peak_gib"] = _peak()
     return found
-
-
-def _seconds(prover: Any, problem: Problem, trace: Trace) -> float:
-    started = time.perf_counter()
-    prover.values([problem], [trace])
-    return time.perf_counter() - started
 
 
 def _reset_peak() -> None:

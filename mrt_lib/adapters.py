@@ -52,7 +52,7 @@ def save_adapter(trainer: Trainer | StarTrainer, folder: str | Path) -> None:
     if learner.lora is None:
         raise ValueError("this run trains every weight, there is no adapter; save learner.model itself")
     run = {name: trainer.identity[name] for name in ("arm", "task", "template")}
-    values = (learner.sampler.name_or_path, trainer.identity["base"], _dtype(learner.sampler))
+    values = (learner.sampler.name_or_path, trainer.identity["base"], dtype_name(learner.sampler))
     base = dict(zip(BASE, values, strict=True))
     last = {f"last step: {name}": number for name, number in (trainer.log or [{}])[-1].items()}
     numbers = {"steps": len(trainer.log), **last}
@@ -86,7 +86,7 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> Any:
     if facts["base_digest"] != digest:
         raise ValueError(
             f"{folder} was made for {facts['base']} in {facts['dtype']} (digest {facts['base_digest']}), "
-            f"not for {model.name_or_path} in {_dtype(model)} (digest {digest})"
+            f"not for {model.name_or_path} in {dtype_name(model)} (digest {digest})"
         )
     return PeftModel.from_pretrained(model, str(folder)).eval()
 
@@ -124,7 +124,8 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     return facts
 
 
-def _dtype(model: PreTrainedModel) -> str:
+def dtype_name(model: PreTrainedModel) -> str:
+    """Such as "float32"."""
     return str(model.dtype).removeprefix("torch.")
 
 

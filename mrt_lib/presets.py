@@ -86,6 +86,14 @@ class Preset:
         return TrainConfig(**{**own, "lora": LoraSettings(self.rank, 2 * self.rank), **changes})
 
 
+# Of a language model with template `r1_short`, on any card and on one with bf16.
+LANGUAGE_MODEL: dict[str, Any] = {
+    "learning_rate": 1e-5,
+    "forced_tokens": 64,
+    "answer_tokens": 16,
+    "gradient_checkpointing": True,
+}
+BF16: dict[str, Any] = LANGUAGE_MODEL | {"dtype": "bfloat16", "engine": "vllm", "rank": 32, "group": 8}
 # From small to large.
 PRESETS = {
     preset.name: preset
@@ -95,57 +103,39 @@ PRESETS = {
         Preset(
             "t4",
             dtype="float16",
-            rank=16,
-            learning_rate=1e-5,
             thinking_tokens=2048,
             episodes=8,
-            forced_tokens=64,
-            answer_tokens=16,
             context=2560,
             micro_batch_tokens=5120,
-            gradient_checkpointing=True,
             generation_batch_tokens=40_960,
             prover_batch_tokens=6656,
+            **LANGUAGE_MODEL,
         ),
         # 40 GB.
         Preset(
             "a100",
-            dtype="bfloat16",
-            engine="vllm",
-            rank=32,
-            learning_rate=1e-5,
             prompts=16,
-            group=8,
             thinking_tokens=8192,
             episodes=24,
-            forced_tokens=64,
-            answer_tokens=16,
             context=9216,
             micro_batch_tokens=18_432,
-            gradient_checkpointing=True,
             generation_batch_tokens=65_536,
             prover_batch_tokens=22_528,
             vllm_gib=22.0,
+            **BF16,
         ),
         # 80 GB; the paper's budget of 16K tokens.
         Preset(
             "h100",
-            dtype="bfloat16",
-            engine="vllm",
-            rank=32,
-            learning_rate=1e-5,
             prompts=32,
-            group=8,
             thinking_tokens=16_384,
             episodes=48,
-            forced_tokens=64,
-            answer_tokens=16,
             context=17_408,
             micro_batch_tokens=34_816,
-            gradient_checkpointing=True,
             generation_batch_tokens=131_072,
             prover_batch_tokens=43_008,
             vllm_gib=56.0,
+            **BF16,
         ),
     )
 }

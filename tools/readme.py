@@ -61,7 +61,9 @@ def numbers() -> str:
     for name, meaning in NUMBERS.items():
         row = summary.get(name)
         times = "×" if row and row["unit"] == "times faster" else ""
-        value = f"{row['value']:.3g}{times} [{row['low']:.3g}, {row['high']:.3g}]" if row else "not measured"
+        value = f"{row['value']:.3g}{times}" if row else "not measured"
+        if row and row["n"] > 1:
+            value += f" [{row['low']:.3g}, {row['high']:.3g}]"
         command = f"`{row['command']}`" if row else ""
         rows.append(f"| {meaning} | {value} | {command} |")
     return "\n".join(rows)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mrt_lib.adapters import load_adapter, read_facts, write_facts
+from mrt_lib.adapters import dtype_name, load_adapter, read_facts, write_facts
 from mrt_lib.batching import by_length
 from mrt_lib.checkpoints import new_folder
 from mrt_lib.guards import weights_digest
@@ -182,7 +182,7 @@ def save_verifier(
         "verdicts": list(verifier.verdicts),
         "base": base.name_or_path,
         "base_digest": weights_digest(base),
-        "dtype": str(base.dtype)[6:],
+        "dtype": dtype_name(base),
     }
     with new_folder(folder) as filling:
         verifier.model.save_pretrained(filling, save_embedding_layers=False)
