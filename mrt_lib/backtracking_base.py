@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,17 +16,10 @@ from transformers import PreTrainedTokenizerFast
 
 from mrt_lib.base_reasoner import build_model, log_uniform, train_and_save, word_tokenizer
 from mrt_lib.finetuning import Example, FinetuneConfig
-from mrt_lib.tasks.backtracking import (
-    Attempt,
-    is_right,
-    mixture,
-    next_attempt,
-    random_choice,
-    search_by_lines,
-)
+from mrt_lib.tasks.backtracking import Attempt, decided, guess, mixture, random_choice, search_by_lines
 from mrt_lib.tasks.backtracking_text import thought_text
 from mrt_lib.tasks.base import Problem
-from mrt_lib.tasks.subset_sum import LARGEST_SUM, WORDS, SubsetSum, answer_text
+from mrt_lib.tasks.subset_sum import DECISIONS, LARGEST_SUM, WORDS, SubsetSum, answer_text
 from mrt_lib.templates import TESTBED, encode, encode_prompt
 
 TASK = SubsetSum(6)
@@ -33,8 +27,10 @@ NAME = "backtracker"
 RIGHT = (0.0, 0.0, 0.0, 0.5)  # a demonstration's chance of going back to the right line is one of these
 LONGEST = 8
 FORCED_SHARE = 0.35
-EXAMPLES_PER_STEP = 64
-CONFIG = FinetuneConfig(steps=1000, learning_rate=2e-3)
+CALIBRATION_SHARE = 0.4
+CALIBRATION_LONGEST = 4
+EXAMPLES_PER_STEP = 32
+CONFIG = FinetuneConfig(steps=3000, learning_rate=2e-3)
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -43,34 +39,49 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def demonstrate(tokenizer: PreTrainedTokenizerFast, problem: Problem, rng: np.random.Generator) -> Example:
-    """One trace of a searcher whose decisions are chance.
+    """One trace of a searcher whose decisions are chance and whose answer is a `guess`.
 
-    It answers with a right attempt if it has one, else with the next attempt, which it does not write:
-    so the value of a prefix is the chance that the next attempt is right. A share of the traces is cut
-    by the forced-termination text, after an attempt or after a backtrack.
+    A share of the traces is cut anywhere in its last attempt by the forced-termination text. Another share
+    only teaches to answer, after the thought of a better searcher, which is not learnt: so that the
+    judge sees the right attempts and right ways back that chance seldom finds.
     """
-    forced = rng.random() < FORCED_SHARE
-    go_back = mixture(rng.choice(RIGHT))
-    count = log_uniform(rng, 0.5 if forced else 1.0, LONGEST)
-    attempts = search_by_lines(problem, random_choice, go_back, count, rng)
-    if attempts and is_right(problem, attempts[-1]):
-        answer = attempts[-1]
-    else:
-        answer = next_attempt(problem, attempts, random_choice, go_back, rng)
-        if forced and answer.back_to and rng.random() < 0.5:
-            attempts.append(Attempt(answer.lines[: answer.back_to - 1], answer.back_to))
-    return example(tokenizer, problem, attempts, answer, forced)
+    if rng.random() < CALIBRATION_SHARE:
+        count = int(rng.integers(CALIBRATION_LONGEST + 1))
+        attempts = search_by_lines(problem, random_choice, mixture(0.75), count, rng)
+        return _demonstration(tokenizer, problem, attempts, rng, learn_from=len(attempts))
+    attempts = search_by_lines(
+        problem, random_choice, mixture(rng.choice(RIGHT)), log_uniform(rng, 1.0, LONGEST), rng
+    )
+    return _demonstration(tokenizer, problem, attempts, rng)
+
+
+def _demonstration(
+    tokenizer: PreTrainedTokenizerFast,
+    problem: Problem,
+    attempts: list[Attempt],
+    rng: np.random.Generator,
+    learn_from: int = 0,
+) -> Example:
+    """The example with a guess for its answer, forced or not."""
+    forced = rng.random() < (0.5 if learn_from else FORCED_SHARE)
+    if forced and attempts:
+        last = attempts.pop()
+        kept = int(rng.integers(last.first - 1, len(last.lines) + 1))
+        if kept or last.back_to:
+            attempts.append(replace(last, lines=last.lines[:kept]))
+    return example(tokenizer, problem, attempts, guess(rng, attempts, TASK.numbers), forced, learn_from)
 
 
 def example(
     tokenizer: PreTrainedTokenizerFast,
     problem: Problem,
     attempts: Sequence[Attempt],
-    answer: Attempt,
+    answer: Sequence[bool],
     forced: bool = False,
     learn_from: int = 0,
 ) -> Example:
-    """Prompt, the attempts as a thought, and the decisions of `answer`.
+    """Prompt, the attempts as a thought, and the decisions of `answer`, of which either is right where it
+    is not `decided`.
 
     The prompt, the forced-termination text and the attempts before number `learn_from` are not learnt.
     """
@@ -80,10 +91,13 @@ def example(
         (encode(tokenizer, thought_text(given)), False),
         (encode(tokenizer, thought_text(learnt)), True),
         (encode(tokenizer, TESTBED.forced_answer if forced else TESTBED.finished_answer), not forced),
-        (encode(tokenizer, f"{answer_text(answer.taken)} {TESTBED.answer_end}"), True),
+        (encode(tokenizer, f"{answer_text(answer)} {TESTBED.answer_end}"), True),
     ]
     ids = [i for part, _ in parts for i in part]
-    return Example(ids, [learn for part, learn in parts for _ in part])
+    coins = range(len(decided(attempts, len(answer))), len(answer))
+    start, sides = len(ids) - len(parts[-1][0]), encode(tokenizer, " ".join(DECISIONS))
+    uniform = {start + 3 * line + 2: sides for line in coins}
+    return Example(ids, [learn for part, learn in parts for _ in part], uniform)
 
 
 def demonstrations(tokenizer: PreTrainedTokenizerFast, seed: int, step: int) -> list[Example]:
@@ -95,7 +109,13 @@ def demonstrations(tokenizer: PreTrainedTokenizerFast, seed: int, step: int) -> 
 def train(folder: Path, work: Path, config: FinetuneConfig = CONFIG, seed: int = 0) -> None:
     """Train the reasoner and save model, tokenizer and training.json to `folder`."""
     tokenizer = build_tokenizer()
-    facts = {"right": list(RIGHT), "longest": LONGEST, "forced": FORCED_SHARE, "seed": seed}
+    facts = {
+        "right": list(RIGHT),
+        "longest": LONGEST,
+        "forced": FORCED_SHARE,
+        "calibration": CALIBRATION_SHARE,
+        "seed": seed,
+    }
     examples = partial(demonstrations, tokenizer, seed)
     train_and_save(build_model(tokenizer, seed), tokenizer, examples, config, folder, work, facts)
 

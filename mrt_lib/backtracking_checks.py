@@ -22,15 +22,15 @@ from mrt_lib.evaluation import Evaluation, evaluate
 from mrt_lib.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.stats import Interval, bootstrap
-from mrt_lib.tasks.backtracking import Attempt, backtracks, chance, is_right, right_line
+from mrt_lib.tasks.backtracking import Attempt, backtracks, decided, is_right
 from mrt_lib.tasks.backtracking_text import read_prefix
 from mrt_lib.tasks.base import Problem
-from mrt_lib.tasks.subset_sum import facts_of
+from mrt_lib.tasks.subset_sum import facts_of, solution_of
 from mrt_lib.templates import TESTBED, decode
 
 ATTEMPTS = 8
 THINKING = 320  # tokens: eight attempts of random decisions and the ways back seldom need more
-ANSWER_TOKENS = TASK.numbers + 1
+ANSWER_TOKENS = 3 * TASK.numbers + 1
 SKILLS = ("number", "rule", "arithmetic")
 
 
@@ -53,21 +53,15 @@ def grade_lines(problem: Problem, attempts: Sequence[Attempt]) -> Counter[str]:
 
 
 def true_value(problem: Problem, attempts: Sequence[Attempt]) -> float | None:
-    """The value of a prefix under a perfect judge that decides at random, or None.
-
-    Known before the first attempt, after a right attempt (1) and after a backtrack: 0 unless it names
-    the right line. None after a wrong attempt, where it depends on the line that the judge would name,
-    and where a line is wrong.
+    """The value of a prefix under a perfect judge: 0 where what is `decided` is wrong, else a coin for each
+    other line. None where a line of the thought is wrong.
     """
     right = grade_lines(problem, attempts)
     if any(right[skill] < right["lines"] for skill in SKILLS):
         return None
-    if not attempts:
-        return chance(problem, 0)
-    last = attempts[-1]
-    if last.back_to and len(last.lines) < last.back_to:
-        return chance(problem, last.back_to) if last.back_to == right_line(problem, attempts[-2]) else 0.0
-    return 1.0 if is_right(problem, last) else None
+    solution = solution_of(problem)
+    known = decided(attempts, len(solution))
+    return 0.5 ** (len(solution) - len(known)) if known == solution[: len(known)] else 0.0
 
 
 def rollout(folder: Path, problems: Sequence[Problem], seed: int = 0) -> Evaluation:
@@ -115,8 +109,8 @@ def quality(folder: Path, problems: Sequence[Problem]) -> dict[str, Interval]:
     """Skills, calibration and values on `problems`, with intervals over problems.
 
     Returns:
-        Shares right by skill; "judgement_error", the mean of |J - true value|; "chance", what J_0 is at
-        random; J before the first attempt and after 1, 2, 4 and 8; "attempts" per trace.
+        Shares right by skill; "judgement_error", the mean of |J - true value|; J before the first attempt
+        and after 1, 2, 4 and 8; "attempts" per trace.
     """
     found = rollout(folder, problems)
     _, tokenizer = load_reasoner(folder)
@@ -126,7 +120,6 @@ def quality(folder: Path, problems: Sequence[Problem]) -> dict[str, Interval]:
     of = dict.fromkeys(SKILLS, "lines") | {"format": "thoughts", "right_line": "backtracks"}
     of |= {"judgement_error": "prefixes", "solved": "thoughts"}
     result = {name: bootstrap(share, right[name], right[whole], seed=0) for name, whole in of.items()}
-    result["chance"] = bootstrap(np.mean, np.array([chance(p, 0) for p in problems]), seed=0)
     result["J0"] = bootstrap(np.mean, values[:, 0], seed=0)
     result |= {f"J_{e}_attempts": bootstrap(np.mean, values[:, 2 * e - 1], seed=0) for e in (1, 2, 4, 8)}
     result["attempts"] = bootstrap(np.mean, attempts, seed=0)

@@ -124,10 +124,24 @@ def _summed_loss(model: PreTrainedModel, batch: Sequence[Example]) -> torch.Tens
     with autocast(model.device):
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
     loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
-    for row, example in enumerate(batch):
-        for place, tokens in example.uniform.items():
-            loss = loss - logits[row, place - 1].log_softmax(-1)[tokens].mean()
-    return loss
+    return loss + _uniform_loss(logits, batch)
+
+
+def _uniform_loss(logits: torch.Tensor, batch: Sequence[Example]) -> torch.Tensor:
+    """The summed loss of the tokens of `Example.uniform`."""
+    wanted = [
+        (row, place - 1, token, 1 / len(tokens))
+        for row, example in enumerate(batch)
+        for place, tokens in example.uniform.items()
+        for token in tokens
+    ]
+    if not wanted:
+        return logits.new_zeros(())
+    row, place, token, weight = (
+        torch.tensor(column, device=logits.device) for column in zip(*wanted, strict=True)
+    )
+    chosen = logits[row, place].log_softmax(-1).gather(1, token[:, None])
+    return -(weight * chosen[:, 0]).sum()
 
 
 def autocast(device: torch.device) -> AbstractContextManager:

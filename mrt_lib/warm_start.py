@@ -81,7 +81,7 @@ def warm_start(
     while True:
         problem, attempts = draw(scheme, task, seed, len(examples))
         learn_from = 0 if learn_failures else len(attempts) - 1
-        examples.append(example(tokenizer, problem, attempts, attempts[-1], learn_from=learn_from))
+        examples.append(example(tokenizer, problem, attempts, attempts[-1].taken, learn_from=learn_from))
         tokens -= len(examples[-1].ids)
         if tokens < 0:
             break

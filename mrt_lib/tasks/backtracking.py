@@ -142,15 +142,19 @@ def is_right(problem: Problem, attempt: Attempt) -> bool:
     return attempt.taken == solution_of(problem)
 
 
-def chance(problem: Problem, kept: int) -> float:
-    """The chance that `random_choice`, after the solution's first `kept` lines, writes the rest of it."""
-    numbers, rest = facts_of(problem)
-    value = 1.0
-    for i, (number, taken) in enumerate(zip(numbers, solution_of(problem), strict=True)):
-        if i >= kept and number <= rest:
-            value /= 2
-        rest -= number * taken
-    return value
+def decided(attempts: Sequence[Attempt], lines: int) -> tuple[bool, ...]:
+    """What a judge who cannot search copies into the answer: the decisions of the last attempt.
+
+    Of an attempt with all `lines` lines that does not make the target, none.
+    """
+    last = attempts[-1] if attempts else Attempt(())
+    return () if len(last.lines) == lines and last.lines[-1].rest else last.taken
+
+
+def guess(rng: np.random.Generator, attempts: Sequence[Attempt], lines: int) -> tuple[bool, ...]:
+    """An answer: `decided`, and a coin for every other line."""
+    known = decided(attempts, lines)
+    return known + tuple((rng.random(lines - len(known)) < 0.5).tolist())
 
 
 def search_by_lines(

@@ -6,11 +6,11 @@ Given different numbers and a target, take or skip each number so that the taken
     try Line 1 take 14 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3
     try Backtrack to Line 2
     try Line 2 take 5 4 Line 3 take 4 0 Line 4 skip 2 0
-    </think> take take take skip
+    </think> Line 1 take Line 2 take Line 3 take Line 4 skip
 
 A line holds its number, the decision, the number decided about and what is left to make; a number larger
 than that is skipped. `backtracking_text.py` writes and reads these thoughts. The answer is one decision per
-line, a single string, so exact values exist.
+line, a single string, so exact values exist. It names the lines, so that a small model finds what to copy.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def _choices(n: int) -> np.ndarray:
 
 
 def answer_text(taken: Sequence[bool]) -> str:
-    """The answer: a decision per line."""
-    return " ".join(DECISIONS[t] for t in taken)
+    """The answer: every line with its decision."""
+    return " ".join(f"Line {i} {DECISIONS[t]}" for i, t in enumerate(taken, start=1))
 
 
 def split_of(numbers: Sequence[int]) -> str:
@@ -142,4 +142,4 @@ def facts_of(problem: Problem) -> tuple[list[int], int]:
 
 def solution_of(problem: Problem) -> tuple[bool, ...]:
     """For each line, whether the solution takes its number."""
-    return tuple(word == "take" for word in problem.answer.split())
+    return tuple(word == "take" for word in problem.answer.split() if word in DECISIONS)
