@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Regex, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from mrt_lib.base_reasoner import build_model, log_uniform, train_and_save, word_tokenizer
@@ -27,15 +28,18 @@ NAME = "backtracker"
 RIGHT = (0.0, 0.0, 0.0, 0.5)  # a demonstration's chance of going back to the right line is one of these
 LONGEST = 8
 FORCED_SHARE = 0.35
-CALIBRATION_SHARE = 0.4
-CALIBRATION_LONGEST = 4
+CALIBRATION_SHARE = 0.5
+CALIBRATION_LONGEST = 3
 EXAMPLES_PER_STEP = 32
-CONFIG = FinetuneConfig(steps=3000, learning_rate=2e-3)
+CONFIG = FinetuneConfig(steps=2400, learning_rate=2e-3)
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per word of subset sum, per number up to the largest sum and per special token."""
-    return word_tokenizer(WORDS, LARGEST_SUM)
+    """One token per word of subset sum, per line, per number up to the largest sum and per special token."""
+    tokenizer = word_tokenizer([*WORDS, *(f"Line {i + 1}" for i in range(TASK.numbers))], LARGEST_SUM)
+    whole = pre_tokenizers.Split(Regex(r"Line \d+|\S+"), behavior="removed", invert=True)
+    tokenizer.backend_tokenizer.pre_tokenizer = whole
+    return tokenizer
 
 
 def demonstrate(tokenizer: PreTrainedTokenizerFast, problem: Problem, rng: np.random.Generator) -> Example:
@@ -47,7 +51,7 @@ def demonstrate(tokenizer: PreTrainedTokenizerFast, problem: Problem, rng: np.ra
     """
     if rng.random() < CALIBRATION_SHARE:
         count = int(rng.integers(CALIBRATION_LONGEST + 1))
-        attempts = search_by_lines(problem, random_choice, mixture(0.75), count, rng)
+        attempts = search_by_lines(problem, random_choice, mixture(0.5), count, rng)
         return _demonstration(tokenizer, problem, attempts, rng, learn_from=len(attempts))
     attempts = search_by_lines(
         problem, random_choice, mixture(rng.choice(RIGHT)), log_uniform(rng, 1.0, LONGEST), rng
@@ -94,9 +98,9 @@ def example(
         (encode(tokenizer, f"{answer_text(answer)} {TESTBED.answer_end}"), True),
     ]
     ids = [i for part, _ in parts for i in part]
-    coins = range(len(decided(attempts, len(answer))), len(answer))
+    coins = range(len(decided(attempts)), len(answer))
     start, sides = len(ids) - len(parts[-1][0]), encode(tokenizer, " ".join(DECISIONS))
-    uniform = {start + 3 * line + 2: sides for line in coins}
+    uniform = {start + 2 * line + 1: sides for line in coins}
     return Example(ids, [learn for part, learn in parts for _ in part], uniform)
 
 

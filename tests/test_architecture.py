@@ -54,6 +54,7 @@ FLOORS = {
     "base_checks": 6,
     "backtracking_base": 6,
     "backtracking_checks": 6,
+    "backtracking_evaluation": 6,
     "warm_start": 6,
     "boards": 6,
     "plots": 6,

@@ -10,18 +10,10 @@ from mrt_lib.backtracking_checks import grade_lines, main, true_value
 from mrt_lib.finetuning import FinetuneConfig
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import SubsetSum
-from mrt_lib.tasks.backtracking import (
-    Attempt,
-    chance,
-    is_right,
-    oracle_line,
-    random_choice,
-    redo,
-    search_by_lines,
-    write_lines,
-)
+from mrt_lib.tasks.backtracking import decided, guess
 from mrt_lib.tasks.backtracking_text import read_attempts
-from mrt_lib.tasks.subset_sum import split_of
+from mrt_lib.tasks.subset_sum import solution_of, split_of
+from mrt_lib.templates import encode
 
 TOKENIZER = build_tokenizer()
 PROBLEM = SubsetSum(4).problem([14, 5, 4, 2], 23)  # take take take skip
@@ -34,41 +26,46 @@ def read(example):
     thought, _, answer = rest.partition("</think>")
     numbers, target = prompt.removeprefix("solve ").split(" make ")
     problem = TASK.problem([int(n) for n in numbers.split()], int(target))
-    return problem, read_attempts(thought.replace("time up", ""), 6), answer.split()[:-1]
+    attempts = read_attempts(thought.replace("time up", ""), 6)
+    return problem, attempts, [word == "take" for word in answer.split() if word in ("take", "skip")]
 
 
 EXAMPLES = [e for step in range(4) for e in demonstrations(TOKENIZER, 0, step)]
 
 
 def test_demonstrations_are_a_function_of_the_step_from_training_problems():
-    assert demonstrations(TOKENIZER, 0, 3) == EXAMPLES[-64:] != EXAMPLES[:64]
+    assert demonstrations(TOKENIZER, 0, 3) == EXAMPLES[-32:] != EXAMPLES[:32]
     numbers = [[int(n) for n in read(e)[0].facts["numbers"].split()] for e in EXAMPLES]
     assert {split_of(n) for n in numbers} == {"train"}
 
 
-def test_demonstrators_answer_with_what_they_have_or_the_attempt_that_comes_next():
+def test_demonstrators_copy_what_is_decided_and_either_answer_is_right_for_the_rest():
     """Were the answers always the solution, the model would learn to solve without searching."""
-    right = 0
-    for problem, attempts, answer in map(read, EXAMPLES):
-        last = attempts[-1] if attempts else None
-        if last and is_right(problem, last):
-            assert answer == problem.answer.split()
-        elif last and len(last.lines) < 6:  # cut after a backtrack: the line is decided the other way
-            taken = [word == "take" for word in answer]
-            assert taken[: len(last.lines)] == list(last.taken)
-            assert taken[last.back_to - 1] != attempts[-2].taken[last.back_to - 1]
-            right += answer == problem.answer.split()
-        else:
-            right += answer == problem.answer.split()
-    assert right / len(EXAMPLES) < 0.2
+    sides = set(encode(TOKENIZER, "take skip"))
+    for example in EXAMPLES:
+        _, attempts, answer = read(example)
+        known = decided(attempts)
+        assert answer[: len(known)] == list(known)
+        start = len(example.ids) - 2 * 6 - 1
+        assert sorted(example.uniform) == [start + 2 * line + 1 for line in range(len(known), 6)]
+        assert all(set(tokens) == sides and example.learn[i] for i, tokens in example.uniform.items())
+        assert {example.ids[i] for i in example.uniform} <= sides
+    lengths = [len(decided(attempts)) for _, attempts, _ in map(read, EXAMPLES)]
+    assert set(lengths) == set(range(7))
 
 
-def test_only_forced_text_prompt_and_nothing_else_goes_unlearnt():
+def test_a_share_of_the_examples_teaches_the_answer_alone():
+    alone = [sum(e.learn) <= 2 * 6 + 2 for e in EXAMPLES]
+    assert 0.4 < np.mean(alone) < 0.65
+
+
+def test_prompt_and_forced_text_go_unlearnt_and_answers_never_do():
     for example in EXAMPLES:
         unlearnt = [i for i, learn in zip(example.ids, example.learn, strict=True) if not learn]
         text = TOKENIZER.decode(unlearnt)
         assert text.startswith("solve")
-        assert text.endswith(("<think>", "time up </think>"))
+        assert ("time up </think>" in TOKENIZER.decode(example.ids)) == text.endswith("time up </think>")
+        assert all(example.learn[-2 * 6 - 1 :])
 
 
 def test_mistakes_are_seen():
@@ -79,30 +76,22 @@ def test_mistakes_are_seen():
 
 
 def test_true_values_by_hand():
-    # 14, 5, 4 fit when the solution reaches them; 2 does not fit into the 0 that is left.
-    assert [chance(PROBLEM, kept) for kept in range(5)] == [1 / 8, 1 / 4, 1 / 2, 1, 1]
     texts = {
-        "": 1 / 8,
-        WRONG: None,
-        f"{WRONG} try Backtrack to Line 2": 1 / 2,
+        "": 1 / 16,
+        WRONG: 0.0,
+        f"{WRONG} try Backtrack to Line 2": 1 / 8,
         f"{WRONG} try Backtrack to Line 3": 0.0,
-        f"{WRONG} try Backtrack to beginning": 0.0,
+        f"{WRONG} try Backtrack to beginning": 1 / 16,
+        f"{WRONG} try Backtrack to Line 2 try Line 2 take 5 4": 1 / 4,
         f"{WRONG} try Backtrack to Line 2 try Line 2 take 5 4 Line 3 take 4 0 Line 4 skip 2 0": 1.0,
     }
     assert {text: true_value(PROBLEM, read_attempts(text, 4)) for text in texts} == texts
 
 
-def test_the_true_value_is_how_often_a_redo_is_right():
-    rng = np.random.default_rng(0)
-    attempt = Attempt(write_lines(PROBLEM, random_choice, np.random.default_rng(1)))
-    line = oracle_line(rng, PROBLEM, attempt)
-    hits = [is_right(PROBLEM, redo(PROBLEM, attempt, line, random_choice, rng)) for _ in range(4000)]
-    assert np.mean(hits) == pytest.approx(chance(PROBLEM, line), abs=4 * 0.5 / 4000**0.5)
-    starts = [
-        is_right(PROBLEM, search_by_lines(PROBLEM, random_choice, oracle_line, 1, rng)[0])
-        for _ in range(4000)
-    ]
-    assert np.mean(starts) == pytest.approx(1 / 8, abs=4 * 0.33 / 4000**0.5)
+def test_the_true_value_is_how_often_a_guess_is_right():
+    rng, attempts = np.random.default_rng(0), read_attempts(f"{WRONG} try Backtrack to Line 2", 4)
+    hits = [guess(rng, attempts, 4) == solution_of(PROBLEM) for _ in range(4000)]
+    assert np.mean(hits) == pytest.approx(true_value(PROBLEM, attempts), abs=4 * 0.34 / 4000**0.5)
 
 
 def test_a_miniature_is_trained_measured_and_described(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from mrt_lib.tasks import Problem, SubsetSum, get_task
 from mrt_lib.tasks.subset_sum import SIZES, SPLITS, facts_of, solution_of, solutions, split_of
 
 TASK = SubsetSum(6)
+RIGHT = "Line 1 take Line 2 take Line 3 take Line 4 skip"
 EVERY = [p for split in TASK.problems.values() for p in split]
 
 
@@ -18,7 +19,7 @@ def test_a_problem_written_out_by_hand():
         id="subset_sum_4:14 5 4 2:23",
         task="subset_sum_4",
         question="14 5 4 2 make 23",
-        answer="take take take skip",
+        answer=RIGHT,
         facts={"numbers": "14 5 4 2", "target": 23},
     )
 
@@ -63,14 +64,22 @@ def test_a_constant_answer_is_seldom_right():
 
 @pytest.mark.parametrize(
     "junk",
-    ["", "take", "take take take", "take take take skip skip", "TAKE take take skip", "1 1 1 0", "14 5 4"],
+    [
+        "",
+        "take",
+        "Line 1 take Line 2 take Line 3 take",
+        f"{RIGHT} skip",
+        RIGHT.upper(),
+        "take take take skip",
+        "14 5 4",
+    ],
 )
 def test_the_verifier_refuses_junk_and_other_answers(junk):
     task = SubsetSum(4)
     problem = task.problem([14, 5, 4, 2], 23)
     assert task.score(problem, junk) == 0.0
-    assert task.score(problem, " take take  take skip\n") == 1.0
-    assert task.answers(problem) == ("take take take skip",)
+    assert task.score(problem, RIGHT.replace(" ", "  ") + "\n") == 1.0
+    assert task.answers(problem) == (RIGHT,)
 
 
 @pytest.mark.parametrize(

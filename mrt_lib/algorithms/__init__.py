@@ -5,6 +5,7 @@ from mrt_lib.algorithms.controls import PrefixOutcome, ShuffledProgress
 from mrt_lib.algorithms.grpo import GRPO
 from mrt_lib.algorithms.grpo_exact import GRPOExact
 from mrt_lib.algorithms.length_penalty import LengthPenalty
+from mrt_lib.algorithms.mrt_backtrack import MRTBacktrack
 from mrt_lib.algorithms.mrt_exact import MRTExact
 from mrt_lib.algorithms.mrt_offline import MRTOffline
 from mrt_lib.algorithms.mrt_online import MRTOnline
@@ -17,6 +18,7 @@ __all__ = [
     "GRPOExact",
     "ImitateAll",
     "LengthPenalty",
+    "MRTBacktrack",
     "MRTExact",
     "MRTOffline",
     "MRTOnline",

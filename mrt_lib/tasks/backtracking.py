@@ -142,18 +142,14 @@ def is_right(problem: Problem, attempt: Attempt) -> bool:
     return attempt.taken == solution_of(problem)
 
 
-def decided(attempts: Sequence[Attempt], lines: int) -> tuple[bool, ...]:
-    """What a judge who cannot search copies into the answer: the decisions of the last attempt.
-
-    Of an attempt with all `lines` lines that does not make the target, none.
-    """
-    last = attempts[-1] if attempts else Attempt(())
-    return () if len(last.lines) == lines and last.lines[-1].rest else last.taken
+def decided(attempts: Sequence[Attempt]) -> tuple[bool, ...]:
+    """What a judge who cannot search copies into the answer: the decisions of the newest attempt."""
+    return attempts[-1].taken if attempts else ()
 
 
 def guess(rng: np.random.Generator, attempts: Sequence[Attempt], lines: int) -> tuple[bool, ...]:
-    """An answer: `decided`, and a coin for every other line."""
-    known = decided(attempts, lines)
+    """An answer of `lines` decisions: `decided`, and a coin for every other line."""
+    known = decided(attempts)
     return known + tuple((rng.random(lines - len(known)) < 0.5).tolist())
 
 

@@ -8,6 +8,7 @@ and writes the others again. An attempt without a backtrack before it starts at 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mrt_lib.tasks.backtracking import Attempt, Line, check_line
 from mrt_lib.tasks.subset_sum import DECISIONS
@@ -30,6 +31,20 @@ def _episodes(attempt: Attempt) -> list[str]:
 def backtrack_text(line: int) -> str:
     """The words that go back to a line; Line 1 is the beginning."""
     return "Backtrack to beginning" if line == 1 else f"Backtrack to Line {line}"
+
+
+def is_backtrack(episode: str) -> bool:
+    """Whether an episode goes back, rather than attempts."""
+    return episode.split()[1:3] == ["Backtrack", "to"]
+
+
+def newest_in_full(text: str, lines: int) -> str:
+    """The newest whole attempt of a thought, from Line 1 on; "" if there is none.
+
+    It is all that a way back needs, so a long stream of attempts fits into a short context.
+    """
+    whole = [a for a in read_prefix(text, lines)[0] if len(a.lines) == lines]
+    return thought_text([replace(whole[-1], back_to=None)]) if whole else ""
 
 
 def read_attempts(text: str, lines: int) -> list[Attempt]:
@@ -61,7 +76,7 @@ def read_prefix(text: str, lines: int) -> tuple[list[Attempt], str]:
 def _read_episode(attempts: list[Attempt], words: list[str], lines: int) -> None:
     """Read one episode to the end of `attempts`."""
     last = attempts[-1] if attempts else None
-    if words[:2] == ["Backtrack", "to"]:
+    if is_backtrack(f"{MARKER} {' '.join(words)}"):
         if last is None or len(last.lines) < lines:
             raise ValueError("nothing to go back from: no whole attempt before it")
         line = _read_target(words[2:], lines)

@@ -31,7 +31,7 @@ LARGEST_SUM = sum(range(LARGEST - NUMBERS[-1] + 1, LARGEST + 1))
 SPLITS = {"train": range(0, 65), "validation": range(65, 80), "test": range(80, 100)}
 SIZES = {"train": 2000, "validation": 250, "test": 400}
 DECISIONS = ("skip", "take")
-WORDS = ("solve", "make", "try", "Line", *DECISIONS, "Backtrack", "to", "beginning", "time", "up")
+WORDS = ("solve", "make", "try", *DECISIONS, "Backtrack", "to", "beginning", "time", "up")
 
 
 @dataclass(frozen=True)

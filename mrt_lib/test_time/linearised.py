@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from mrt_lib.algorithms.base import stream
 from mrt_lib.episodes import cut_thought
 from mrt_lib.rollouts import extend
 from mrt_lib.tasks.base import Problem
+from mrt_lib.templates import decode, encode
 from mrt_lib.test_time.base import Outcome, Solver, judged
 from mrt_lib.traces import Trace
 
@@ -25,15 +26,20 @@ class Linearised:
     context may cut an episode; what there is of it is the newest of the window. A stream whose newest episode
     fills the whole context (a model that has lost its format) ends there.
 
+    Where an episode needs the ones before it, such as a redo that shares their lines, `restate` writes what
+    stays: from the text in view to a text that stands alone, or "", which ends the stream.
+
     Attributes:
         budget: tokens of the stream.
         window: episodes kept, at least 1.
         context: most thought tokens in view, such as the training budget.
+        restate: replaces `window`, see above.
     """
 
     budget: int
     window: int
     context: int
+    restate: Callable[[str], str] | None = None
 
     def __post_init__(self) -> None:
         if self.window < 1:
@@ -76,13 +82,24 @@ class Linearised:
 
     def _slide(self, solver: Solver, trace: Trace) -> Trace | None:
         """The trace of a full context with what stays in view; None if no whole episode can leave it."""
-        thought, starts = trace.thought_ids, [0, *trace.boundaries][:-1]
-        fitting = [start for start in starts[-self.window :] if len(thought) - start < self.context]
-        if not fitting:
+        kept = self._newest(trace) if self.restate is None else self._restated(solver, trace)
+        if not 0 < len(kept) < self.context:
             return None
-        kept, log_probs = thought[fitting[0] :], trace.thought_log_probs[fitting[0] :]
+        log_probs = [0.0] * len(kept)  # nobody samples them here
         boundaries = cut_thought(solver.tokenizer, solver.template, kept)
         return replace(trace, thought_ids=kept, boundaries=boundaries, thought_log_probs=log_probs)
+
+    def _newest(self, trace: Trace) -> list[int]:
+        """The last `window` episodes, or as many of them as leave room; all tokens if none does."""
+        thought, starts = trace.thought_ids, [0, *trace.boundaries][:-1]
+        return next(
+            (thought[start:] for start in starts[-self.window :] if len(thought) - start < self.context),
+            thought,
+        )
+
+    def _restated(self, solver: Solver, trace: Trace) -> list[int]:
+        assert self.restate is not None
+        return encode(solver.tokenizer, self.restate(decode(solver.tokenizer, trace.thought_ids)))
 
     def _extended(self, solver: Solver, traces: list[Trace], left: np.ndarray, seed: int) -> list[Trace]:
         """The traces thought on to the end of the context, or for the tokens that are `left`."""

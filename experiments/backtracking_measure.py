@@ -1,0 +1,97 @@
+"""What is measured on a model that goes back: J by attempt and by token, ways back, votes, streams."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from mrt_lib.algorithms.base import Policy, repeat
+from mrt_lib.backtracking_base import TASK
+from mrt_lib.backtracking_checks import skills
+from mrt_lib.backtracking_evaluation import by_attempt, ways_back
+from mrt_lib.engines import Sampling
+from mrt_lib.evaluation import Evaluation, evaluate
+from mrt_lib.tasks.backtracking_text import newest_in_full
+from mrt_lib.test_time import Linearised, MajorityAtK, Solver
+from mrt_lib.test_time.parallel import draw
+
+ATTEMPT_TOKENS, BACK_TOKENS = 1 + 4 * TASK.numbers, 4
+CONTEXT = ATTEMPT_TOKENS + BACK_TOKENS + ATTEMPT_TOKENS
+ANSWER_TOKENS = 2 * TASK.numbers + 1
+AROUND = (
+    10 + 3 + ANSWER_TOKENS
+)  # prompt, "time up </think>", answer: what `Evaluation.tokens` adds to a thought
+TIMES = (1, 2, 4, 8)
+TOKEN_GRID = tuple(range(AROUND, AROUND + 4 * CONTEXT + 1, 2))
+REGRET_BUDGETS = tuple(AROUND + times * CONTEXT for times in (1, 2, 4))
+ATTEMPTS, ROLLOUTS, VOTES, STREAMS, SEED = 8, 4, 8, 2, 77
+
+
+def validate(policy: Policy) -> float:
+    """Mean J at the end of the training context, two rollouts of every second validation problem."""
+    found = _evaluate(policy, "validation", 2, 2, CONTEXT)
+    return float(np.mean([t.values[-1] for t in found.traces]))
+
+
+def test(policy: Policy) -> dict[str, np.ndarray]:
+    """Per-problem numbers on every third test problem.
+
+    Returns:
+        value: (problems, 9) mean J before the first and after 1 .. 8 attempts.
+        at_tokens: (problems, budgets) mean J at `TOKEN_GRID`.
+        regret_oracle: (problems, 3) normalised regret at `REGRET_BUDGETS`.
+        thought_tokens, finished: (problems,) mean length, share of thoughts that end themselves.
+        way_problem, way_line, way_right, way_before, way_after, way_redone: one entry for each way back
+            from a wrong attempt, see `WayBack`.
+        lines .. judgement_error: what the traces got right, see `mrt_lib.backtracking_checks.skills`.
+        maj_right, maj_tokens: (problems, 4) majority of 1, 2, 4 and 8 samples within the training context.
+        stream_right, stream_tokens: (problems, 4) one stream of 1, 2, 4 and 8 training contexts.
+    """
+    found = _evaluate(policy, "test", 3, ROLLOUTS, 4 * CONTEXT)
+    ways = np.array(ways_back(found, policy.tokenizer)).reshape(-1, 6)
+    names = ("problem", "line", "right", "before", "after", "redone")
+    return {
+        "value": by_attempt(found, policy.tokenizer, ATTEMPTS).mean(1),
+        "at_tokens": found.by_tokens(TOKEN_GRID),
+        "regret_oracle": np.stack([found.regret(b) for b in REGRET_BUDGETS], axis=1),
+        "thought_tokens": _per_problem(found, [len(t.thought_ids) for t in found.traces]),
+        "finished": _per_problem(found, [t.finished for t in found.traces]),
+        **{f"way_{name}": column for name, column in zip(names, ways.T, strict=True)},
+        **skills(found, policy.tokenizer),
+        **_spent(policy),
+    }
+
+
+def _evaluate(policy: Policy, split: str, every: int, rollouts: int, thinking: int) -> Evaluation:
+    parts = (policy.tokenizer, policy.template, TASK.problems[split][::every], rollouts)
+    sampling = Sampling(thinking, 1.0, seed=SEED)
+    return evaluate(policy.engine, policy.prover, *parts, sampling, ANSWER_TOKENS)
+
+
+def _per_problem(found: Evaluation, numbers: list) -> np.ndarray:
+    return np.array(numbers, dtype=float).reshape(len(found.problems), found.rollouts).mean(1)
+
+
+def _spent(policy: Policy) -> dict[str, np.ndarray]:
+    """Votes and streams, with every token they generate."""
+    problems = TASK.problems["test"][::3]
+    answering = replace(policy.answering, max_new_tokens=ANSWER_TOKENS)
+    solver = Solver(policy.engine, policy.tokenizer, policy.template, TASK, Sampling(CONTEXT, 1.0), answering)
+    samples = draw(solver, problems, VOTES, SEED)
+    found = {"maj": [MajorityAtK(k).judge(samples) for k in TIMES], "stream": []}
+    restate = partial(newest_in_full, lines=TASK.numbers)
+    for times in TIMES:
+        method = Linearised(times * CONTEXT, 1, CONTEXT, restate)
+        streams = method.solve(solver, repeat(problems, STREAMS), SEED)
+        found["stream"].append(streams)
+    return {
+        f"{name}_{what}": np.stack([_mean(getattr(o, what), len(problems)) for o in outcomes], axis=1)
+        for name, outcomes in found.items()
+        for what in ("right", "tokens")
+    }
+
+
+def _mean(numbers: np.ndarray, problems: int) -> np.ndarray:
+    return numbers.reshape(problems, -1).mean(1)

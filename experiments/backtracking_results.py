@@ -1,0 +1,146 @@
+"""Table, figure and headline numbers of the backtracking runs (claims C13 to C16)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.backtracking_measure import AROUND, CONTEXT, TIMES, TOKEN_GRID
+from experiments.backtracking_plan import RUNS, SCHEMES, BacktrackingRun, facts, tested
+from experiments.headline import ratio_of_gains
+from experiments.records import read_arrays
+from mrt_lib.regret import tokens_to_accuracy
+from mrt_lib.results import SUMMARY, record
+from mrt_lib.stats import bootstrap, bootstrap_means, bootstrap_nested
+
+COMMAND = "python -m experiments.backtracking"
+TABLE = Path("data/results/backtracking.csv")
+BUDGET = AROUND + CONTEXT
+AT_BUDGET = TOKEN_GRID.index(BUDGET)
+MRT_RL = ("mrt_backtrack", "mrt_regret_to_go")
+ORDER = ("untrained", *SCHEMES, "star", "mrt_star", "grpo", *MRT_RL)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The tested seeds of one arm: run.json of each, arrays stacked over seeds, ways back joined per seed."""
+
+    arm: str
+    facts: list[dict[str, Any]]
+    arrays: dict[str, np.ndarray]
+    ways: list[dict[str, np.ndarray]]
+
+
+def read(arm: str) -> Tested | None:
+    """An arm whose seeds are all done, else None."""
+    runs = tested(arm)
+    found = [facts(run) for run in runs]
+    if not runs or not all(found):
+        return None
+    arrays = [read_arrays(run.name, RUNS) for run in runs]
+    names = [name for name in arrays[0] if not name.startswith("way_")]
+    ways = [{n.removeprefix("way_"): own[n] for n in own if n.startswith("way_")} for own in arrays]
+    return Tested(arm, [f for f in found if f], {n: np.stack([a[n] for a in arrays]) for n in names}, ways)
+
+
+def write_results(path: Path = SUMMARY) -> None:
+    """Write the table, and the numbers whose arms are complete."""
+    found = {arm: own for arm in ORDER if (own := read(arm))}
+    if found:
+        pd.concat([_rows(own) for own in found.values()]).to_csv(TABLE, index=False, float_format="%.6g")
+    if set(ORDER) <= set(found):
+        _headline(found, path)
+
+
+def best_mrt(found: dict[str, Tested], arms: tuple[str, ...] = MRT_RL) -> Tested:
+    """The MRT arm with the highest validation J over its seeds."""
+    return found[max(arms, key=lambda arm: float(np.mean([f["validation_J"] for f in found[arm].facts])))]
+
+
+def _headline(found: dict[str, Tested], path: Path) -> None:
+    best, grpo, rise, warm = best_mrt(found), found["grpo"], found["rise"], found["warm_start"]
+    star, mrt_star = found["star"], found["mrt_star"]
+
+    def nested(name: str, unit: str, statistic: Callable[..., float], *samples: np.ndarray) -> None:
+        record(f"i4.{name}", bootstrap_nested(statistic, *samples, seed=0), unit, COMMAND, path)
+
+    fewer = "times fewer tokens"
+    for name, own, rival in (
+        ("backtracking_token_efficiency", best, grpo),
+        ("backtracking_token_efficiency_star", mrt_star, star),
+        ("backtracking_token_efficiency_star_vs_rise", mrt_star, rise),
+        ("backtracking_token_efficiency_vs_rise", best, rise),
+    ):
+        nested(name, fewer, fewer_tokens, own.arrays["at_tokens"], rival.arrays["at_tokens"])
+    start = warm.arrays["at_tokens"][..., AT_BUDGET]
+    gains = {arm: own.arrays["at_tokens"][..., AT_BUDGET] for arm, own in found.items() if arm in ORDER[4:]}
+    for arm, value in gains.items():
+        nested(f"backtracking_gain_{arm}", "probability", _difference, value, start)
+    nested("backtracking_gain_ratio", "times the gain", ratio_of_gains, gains[best.arm], gains["grpo"], start)
+    pair = (gains["mrt_star"], gains["star"], start)
+    nested("backtracking_gain_ratio_star", "times the gain", ratio_of_gains, *pair)
+    streams, votes = (best.arrays[name][..., TIMES.index(4)] for name in ("stream_right", "maj_right"))
+    nested("backtracking_linearised_vs_parallel_4x", "probability", _difference, streams, votes)
+
+    def seeds(name: str, unit: str, own: list[float], rival: list[float]) -> None:
+        record(f"i4.{name}", bootstrap(_difference, own, rival, seed=0), unit, COMMAND, path)
+
+    seeds("backtrack_gain_difference", "probability", mean_gain(best), mean_gain(grpo))
+    seeds("backtrack_gain_difference_star", "probability", mean_gain(mrt_star), mean_gain(warm))
+    seeds("backtrack_right_line_difference", "share", right_lines(best), right_lines(warm))
+    seeds("backtrack_right_line_difference_grpo", "share", right_lines(grpo), right_lines(warm))
+    losses = {arm: [loss(run) for run in tested(arm)] for arm in SCHEMES}
+    seeds("warm_start_loss_backtrack_minus_rise", "nats per token", losses["warm_start"], losses["rise"])
+    seeds("warm_start_loss_backtrack_minus_star", "nats per token", losses["warm_start"], losses["star_data"])
+
+
+def fewer_tokens(own: np.ndarray, rival: np.ndarray) -> float:
+    """Tokens of the training context over the tokens at which `own` is as accurate as `rival` there.
+
+    Args:
+        own, rival: mean J at `TOKEN_GRID`, shape (seeds, problems, budgets).
+    """
+    curve, other = own.mean((0, 1)), rival.mean((0, 1))
+    return BUDGET / tokens_to_accuracy(TOKEN_GRID, curve, float(other[AT_BUDGET]))
+
+
+def mean_gain(own: Tested) -> list[float]:
+    """Mean J after minus J before of the ways back of each seed."""
+    return [float(np.mean(ways["after"] - ways["before"])) for ways in own.ways]
+
+
+def right_lines(own: Tested) -> list[float]:
+    """Share of the ways back to the right line, of each seed."""
+    return [float(np.mean(ways["line"] == ways["right"])) for ways in own.ways]
+
+
+def loss(run: BacktrackingRun) -> float:
+    """Mean loss over the second half of a warm start, in nats per learnt token."""
+    log = pd.read_csv(run.folder / "log.csv").loss
+    return float(log[len(log) // 2 :].mean())
+
+
+def _rows(own: Tested) -> pd.DataFrame:
+    """Curves of one arm with 95% intervals: J by attempt and by token; accuracy of votes and of streams."""
+    a, frames = own.arrays, []
+    spent = {name: a[f"{name}_tokens"].mean((0, 1)) for name in ("maj", "stream")}
+    for metric, x, values in (
+        ("J_attempts", range(a["value"].shape[-1]), a["value"]),
+        ("J_tokens", TOKEN_GRID, a["at_tokens"]),
+        ("maj", spent["maj"], a["maj_right"]),
+        ("stream", spent["stream"], a["stream_right"]),
+    ):
+        found = bootstrap_means(values, seed=0)
+        frame = pd.DataFrame({"x": list(x), "value": [f.value for f in found]})
+        frame["low"], frame["high"] = [f.low for f in found], [f.high for f in found]
+        frames.append(frame.assign(arm=own.arm, metric=metric, seeds=len(values)))
+    return pd.concat(frames)[["arm", "metric", "x", "value", "low", "high", "seeds"]]
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.mean(a) - np.mean(b))
