@@ -1,6 +1,7 @@
 """Ship the adapters of the headline arms at seed 0, each with a model card: `python -m experiments.ship`.
 
-Adapters that were not trained here keep their weights; their cards are written again from the raw records.
+Adapters that were not trained here keep their weights; their cards, and the verifier's, are written again
+from the raw records.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ from pathlib import Path
 
 from experiments.load import ArmRuns, arm_runs
 from experiments.plan import HEADLINE, Run
+from experiments.records import read_facts as read_run
 from experiments.run import SCRATCH
-from mrt_lib.adapters import WEIGHTS, write_facts
+from experiments.test_time_results import MODELS, ROWS
+from mrt_lib.adapters import WEIGHTS, read_facts, write_facts
 from mrt_lib.guards import weights_digest
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.results import sha256
 from mrt_lib.templates import TESTBED
+from mrt_lib.test_time.verifier import VerifierSettings
 
-ADAPTERS = Path("data/models/adapters")
+ADAPTERS, VERIFIER = Path("data/models/adapters"), Path("data/models/verifier")
+USE = "on its base alone, as a testbed for test-time compute; of no use for anything else"
 
 
 def ship(arm: ArmRuns) -> None:
@@ -32,7 +37,7 @@ def ship(arm: ArmRuns) -> None:
     if sha256(base / "model.safetensors") != facts["base_sha256"]:
         raise ValueError(f"{run.name} was trained from another {base}")
     model, _ = load_reasoner(base)
-    numbers = {
+    numbers = _card(run.task, run.seed) | {
         "made by": f"`python -m experiments.run {run.name}`",
         "steps": run.steps,
         "problems x rollouts": f"{run.prompts} x {run.group}",
@@ -48,7 +53,36 @@ def ship(arm: ArmRuns) -> None:
     write_facts(folder, made | {"numbers": numbers, "provenance": facts["provenance"]})
 
 
+def describe_verifier() -> None:
+    """Write the verifier's card again, with what was measured of it since it was trained.
+
+    Raises:
+        ValueError: a model was measured with another verifier, or not yet.
+    """
+    facts = read_facts(VERIFIER)
+    numbers = {name: x for name, x in facts["numbers"].items() if " on " not in name}
+    numbers |= _card(facts["task"], VerifierSettings.seed)
+    weights = sha256(VERIFIER / WEIGHTS[1])
+    runs = {name: read_run(name, ROWS) for name in MODELS}
+    for name, run in runs.items():
+        if run is None or run["weights_sha256"]["verifier"] != weights:
+            raise ValueError(
+                f"{ROWS / name} was not measured with this verifier; remove it and measure again"
+            )
+        for part, found in run["calibration"].items():
+            for measure in ("auc", "brier"):
+                numbers[f"{measure} on validation problems: {name}, {part}"] = found[measure]["value"]
+    write_facts(VERIFIER, facts | {"numbers": numbers})
+
+
+def _card(task: str, seed: int) -> dict[str, str | int]:
+    """What every card says."""
+    data = f"rollouts on `data/problems/{task}/train.jsonl`"
+    return {"training data": data, "seed": seed, "intended use": USE, "license": "MIT"}
+
+
 if __name__ == "__main__":
     for name in HEADLINE:
         if found := arm_runs(name):
             ship(found)
+    describe_verifier()

@@ -1,4 +1,4 @@
-"""The notebooks as a folder of web pages with an index."""
+"""The notebooks as a folder of web pages with an index that can be searched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import nbformat
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from tools import notebook_files
+from tools import notebook_files, notebook_search
+from tools.notebook_search import Section
 from tools.notebook_template import repository
 
 STYLE = """
@@ -24,8 +25,16 @@ ol { list-style: none; padding: 0; }
 a { color: #0b5394; text-decoration: none; font-weight: 600; }
 a:hover { text-decoration: underline; }
 p { margin: 0.1rem 0; color: #555; }
+label { font-weight: 600; display: block; }
+input { font: inherit; color: inherit; background: none; width: 100%; box-sizing: border-box; }
+input { padding: 0.4rem 0.6rem; border: 1px solid #888; border-radius: 4px; }
+#keys, #state { font-size: 0.9rem; }
+#found p { overflow-wrap: anywhere; }
+mark { background: #ffe08a; color: #222; }
+:focus-visible { outline: 2px solid #0b5394; outline-offset: 2px; }
 @media (prefers-color-scheme: dark) {
   body { background: #16181c; color: #e6e6e6; } a { color: #8ab4f8; } p { color: #aaa; }
+  :focus-visible { outline-color: #8ab4f8; }
 }
 """
 
@@ -36,27 +45,35 @@ def build(sources: Sequence[Path], folder: Path) -> Path:
     for old in folder.glob("*.html"):
         old.unlink()
     notebooks = {source: notebook_files.read(source) for source in sources}
+    sections: list[Section] = []
     for source, notebook in notebooks.items():
-        (folder / f"{source.stem}.html").write_text(page(notebook), encoding="utf-8")
+        name = f"{source.stem}.html"
+        text = page(notebook, _around(source, notebooks))
+        (folder / name).write_text(text, encoding="utf-8")
+        sections += notebook_search.sections(text, name)
     path = folder / "index.html"
-    path.write_text(index(notebooks), encoding="utf-8")
+    path.write_text(index(notebooks, sections), encoding="utf-8")
     return path
 
 
-def page(notebook: NotebookNode) -> str:
-    """A notebook as HTML, with links between notebooks pointing to their pages."""
+def page(notebook: NotebookNode, around: str) -> str:
+    """A notebook as HTML, with links between notebooks pointing to their pages.
+
+    `around` is the HTML that leads to other pages; it stands at the top and at the end.
+    """
     copy = nbformat.from_dict(notebook)
     for cell in copy.cells:
         if cell.cell_type == "markdown":
             cell.source = _links(cell.source)
-    copy.cells.insert(0, nbformat.v4.new_markdown_cell("[All notebooks](index.html)"))
+    ends = [nbformat.v4.new_markdown_cell(around) for _ in range(2)]
+    copy.cells = [ends[0], *copy.cells, ends[1]]
     copy.metadata["title"] = notebook_files.title(notebook)
     logging.getLogger("traitlets").setLevel(logging.ERROR)
     return HTMLExporter().from_notebook_node(copy)[0]
 
 
-def index(notebooks: dict[Path, NotebookNode]) -> str:
-    """The index page: title and first sentence of each notebook."""
+def index(notebooks: dict[Path, NotebookNode], sections: Sequence[Section]) -> str:
+    """The index page: a search over all sections, title and first sentence of each notebook."""
     items = "\n".join(
         f'<li><a href="{path.stem}.html">{html.escape(notebook_files.title(notebook))}</a>'
         f"<p>{html.escape(notebook_files.summary(notebook))}</p></li>"
@@ -66,8 +83,26 @@ def index(notebooks: dict[Path, NotebookNode]) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Notebooks</title><style>{STYLE}</style></head>\n<body><h1>Notebooks</h1>\n"
-        f'<ol>\n{items}\n</ol>\n<p><a href="{repository()}">Source</a></p></body></html>\n'
+        f'{notebook_search.FORM}\n<ol id="all">\n{items}\n</ol>\n'
+        f'<p><a href="{repository()}">Source</a></p>\n'
+        f"{notebook_search.scripts(sections)}</body></html>\n"
     )
+
+
+def _around(source: Path, notebooks: dict[Path, NotebookNode]) -> str:
+    """Links to the page before, the index and the page after."""
+    order = list(notebooks)
+    i = order.index(source)
+    links = ['<a href="index.html">All notebooks</a>']
+    if i > 0:
+        links.insert(0, f"← {_link(order[i - 1], notebooks)}")
+    if i + 1 < len(order):
+        links.append(f"{_link(order[i + 1], notebooks)} →")
+    return f'<nav aria-label="Notebooks">{" | ".join(links)}</nav>'
+
+
+def _link(path: Path, notebooks: dict[Path, NotebookNode]) -> str:
+    return f'<a href="{path.stem}.html">{html.escape(notebook_files.title(notebooks[path]))}</a>'
 
 
 def _links(markdown: str) -> str:
