@@ -51,6 +51,7 @@ problems: $(STAMP) ## write the shipped problem files into data/problems
 experiments: $(STAMP) ## train and measure every arm that is missing (hours; resumes), then `make results`
 	$(RUN) -m experiments
 	$(RUN) -m experiments.star
+	$(RUN) -m experiments.curriculum
 	$(RUN) -m experiments.test_time
 	$(MAKE) results
 
