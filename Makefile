@@ -52,6 +52,7 @@ experiments: $(STAMP) ## train and measure every arm that is missing (hours; res
 	$(RUN) -m experiments
 	$(RUN) -m experiments.star
 	$(RUN) -m experiments.backtracking
+	$(RUN) -m experiments.curriculum
 	$(RUN) -m experiments.test_time
 	$(MAKE) results
 

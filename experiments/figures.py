@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments import curriculum_results
 from experiments.headline import BEST_GRPO, best_arm
 from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import EPISODES
@@ -32,6 +33,7 @@ def write_figures() -> None:
     if TABLE.exists():
         plots.use_style()
         _save(draw_test_time(pd.read_csv(TABLE)), "test_time.png")
+    write_curriculum_figure()
     base, best = arm_runs("untrained"), best_arm()
     rivals = [arm for name in ("grpo", "grpo_exact") if (arm := arm_runs(name))]
     if not (base and best and rivals):
@@ -45,10 +47,41 @@ def write_figures() -> None:
         _save(_learning(weak), "training_weak.png")
 
 
+def write_curriculum_figure() -> None:
+    """Redraw the figure of the training budgets if their table is there."""
+    if curriculum_results.TABLE.exists():
+        plots.use_style()
+        _save(draw_curriculum(pd.read_csv(curriculum_results.TABLE)), "curriculum.png")
+
+
+def draw_curriculum(frame: pd.DataFrame) -> Figure:
+    """J against episodes for every training budget, one panel for each arm.
+
+    Args:
+        frame: rows as in `data/results/curriculum.csv`.
+    """
+    arms = frame.arm.unique()
+    figure, axes = plt.subplots(1, len(arms), figsize=(4.3 * len(arms), 4.4), sharey=True)
+    values = frame[frame.metric == "J"].rename(columns={"training": "series"})
+    for ax, arm in zip(axes, arms, strict=True):
+        lines = pd.concat([_optimum(), values[values.arm == arm]])
+        plots.draw_curves(lines, "episodes of thought", "value J, probability", plots.LABELS[arm], ax)
+        ax.set(xlim=(0, EPISODES), ylim=(0, 1.03), xticks=range(0, EPISODES + 1, 4))
+        ax.label_outer()
+        ax.get_legend().remove()
+    seeds = f"{frame.seeds.iloc[0]} seeds"
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=seeds)
+    return figure
+
+
+def _optimum() -> pd.DataFrame:
+    optimum = {"series": "optimum", "x": np.arange(EPISODES + 1), "value": TASK.optimal_values(EPISODES)}
+    return pd.DataFrame(optimum)
+
+
 def _values(arms: list[ArmRuns]) -> Figure:
     """J against episodes."""
-    optimum = {"series": "optimum", "x": np.arange(EPISODES + 1), "value": TASK.optimal_values(EPISODES)}
-    frames = [pd.DataFrame(optimum)]
+    frames = [_optimum()]
     for arm in arms:
         found = bootstrap_means(arm.arrays["value"], seed=0)
         frames.append(_frame(arm, list(range(EPISODES + 1)), found))

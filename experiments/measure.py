@@ -53,20 +53,14 @@ def test(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
             problem, forced on by up to 8 extensions.
         value_<task>: (problems, 9) mean J after 0 .. 8 episodes of each other task.
     """
-    problems = _some(task, "test", 200)
-    found = _evaluate(policy, task, problems, ROLLOUTS, EPISODES)
-    optimum = task.optimal_values(EPISODES)
-    forced = _forced(policy, task, found)
+    found = _tested(policy, task)
+    problems, forced = found.problems, _forced(policy, task, found)
     arrays = {
-        "value": found.by_episode(EPISODES).mean(1),
-        "at_tokens": found.by_tokens(TOKEN_GRID),
-        "regret_oracle": np.stack([found.regret(b) for b in REGRET_BUDGETS], axis=1),
-        "regret_optimum": np.stack([found.regret(b, optimum) for b in REGRET_BUDGETS], axis=1),
+        **_along(found, task),
         "forced_value": forced.by_episode(EPISODES).mean(1),
         "forced_at_tokens": forced.by_tokens(TOKEN_GRID),
         "forced_regret_oracle": np.stack([forced.regret(b) for b in REGRET_BUDGETS], axis=1),
         "gold": np.array([int(p.answer) for p in problems]),
-        **_shapes(found),
         **skills(found, policy.tokenizer, task),
         **_votes(policy, problems),
     }
@@ -74,6 +68,27 @@ def test(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
         valued = _evaluate(policy, other, _some(other, "test", 100), 1, OTHER_EPISODES)
         arrays[f"value_{other.name}"] = valued.by_episode(OTHER_EPISODES).mean(1)
     return arrays
+
+
+def test_thoughts(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
+    """The first eight arrays of `test`, value to negative, same numbers; the rest takes most of its time."""
+    return _along(_tested(policy, task), task)
+
+
+def _tested(policy: Policy, task: RootSearch) -> Evaluation:
+    return _evaluate(policy, task, _some(task, "test", 200), ROLLOUTS, EPISODES)
+
+
+def _along(found: Evaluation, task: RootSearch) -> dict[str, np.ndarray]:
+    """What the thoughts themselves show."""
+    optimum = task.optimal_values(EPISODES)
+    return {
+        "value": found.by_episode(EPISODES).mean(1),
+        "at_tokens": found.by_tokens(TOKEN_GRID),
+        "regret_oracle": np.stack([found.regret(b) for b in REGRET_BUDGETS], axis=1),
+        "regret_optimum": np.stack([found.regret(b, optimum) for b in REGRET_BUDGETS], axis=1),
+        **_shapes(found),
+    }
 
 
 def _some(task: RootSearch, split: str, at_least: int) -> list[Problem]:

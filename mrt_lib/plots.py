@@ -57,6 +57,11 @@ SERIES: dict[str, tuple[str, str, str]] = {
     "grpo_at_mrt_rate": ("#b33951", ":", "s"),
     "grpo_exact_at_mrt_rate": ("#d98a9a", ":", "s"),
     "mrt_regret_to_go_at_grpo_rate": ("#173a63", ":", "P"),
+    # budgets in training
+    "only_2": ("#7fb8d8", ":", "<"),
+    "only_4": ("#2f6db3", "-", "p"),
+    "only_8": ("#173a63", "--", "X"),
+    "2_then_8": ("#c4661f", "-", "X"),
     # test-time methods
     "pass_at_k": ("#9a9a9a", ":", "."),
     "maj_at_k": ("#c4661f", "-", "h"),
@@ -96,6 +101,10 @@ LABELS: dict[str, str] = {
     "grpo_at_mrt_rate": "GRPO at MRT's rate",
     "grpo_exact_at_mrt_rate": "GRPO, exact outcome, at MRT's rate",
     "mrt_regret_to_go_at_grpo_rate": "MRT, regret-to-go, at GRPO's rate",
+    "only_2": "budget 2",
+    "only_4": "budget 4",
+    "only_8": "budget 8",
+    "2_then_8": "budget 2, then 8",
     "pass_at_k": "pass@k (bound)",
     "maj_at_k": "maj@k",
     "maj_at_k_weighted": "maj@k, weighted",

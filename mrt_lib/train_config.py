@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mrt_lib.curriculum import Stage, check_stages
 from mrt_lib.finetuning import FinetuneConfig
 from mrt_lib.learner import LoraSettings
 from mrt_lib.losses import LossConfig
@@ -35,6 +36,8 @@ class TrainConfig:
         prover_batch_tokens: the same for exact values.
         checkpoint_every: steps between checkpoints.
         seed: of everything that is random.
+        stages: thinking budgets that follow each other, in place of `thinking_tokens` and `episodes`; the
+            learning rate has one warm-up and one cosine over all of them.
     """
 
     steps: int = 160
@@ -57,6 +60,7 @@ class TrainConfig:
     prover_batch_tokens: int = 2048
     checkpoint_every: int = 20
     seed: int = 0
+    stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
         positive = ("steps", "prompts", "thinking_tokens", "episodes", "answer_tokens", "updates")
@@ -69,6 +73,12 @@ class TrainConfig:
             raise ValueError(f"{self.updates} updates cannot share {self.prompts} problems; lower `updates`")
         if self.loss.kl and self.lora is None:
             raise ValueError("the KL term needs LoRA, whose absence is the reference; set kl=0 or lora")
+        check_stages(self.stages, self.steps)
+
+    def budget(self, step: int) -> Stage:
+        """The stage of a step; without stages, the whole run as one."""
+        whole = Stage(0, self.steps, self.thinking_tokens, self.episodes)
+        return next((stage for stage in self.stages if step < stage.stop), whole)
 
 
 @dataclass(frozen=True)

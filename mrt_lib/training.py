@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from mrt_lib.algorithms.base import Arm, Policy, Rollout
 from mrt_lib.algorithms.credit import groups
 from mrt_lib.checkpoints import load_checkpoint, save_checkpoint, write_csv
+from mrt_lib.curriculum import for_stage
 from mrt_lib.engines.base import ColocatedEngine, Engine, Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.guards import check_budget, claim, identity, memory_advice
@@ -40,6 +42,7 @@ class Trainer:
 
     Attributes:
         learner: the model in training and its sampling copy.
+        arm: as given; in a run with stages, with the budget of the newest step's stage.
         log: one row per step done.
         rollouts: of the newest step.
         identity: what makes this run this run, see `mrt_lib.guards.identity`.
@@ -84,6 +87,7 @@ class Trainer:
         number, started = len(self.log), time.perf_counter()
         self.policy.tokens.clear()
         self.policy.seconds.clear()
+        self._enter(number)
         if number % self.config.snapshot_every == 0:
             self.learner.snapshot()
         self.rollouts = self._collect(number)
@@ -93,7 +97,7 @@ class Trainer:
         stats = self._update(advantages, rate)
         ended = time.perf_counter()
         row = {"step": number, "learning_rate": rate}
-        row |= describe(self.rollouts, advantages, self.config.episodes) | stats
+        row |= describe(self.rollouts, advantages, self.config.budget(number).episodes) | stats
         row |= {f"{name}_tokens": self.policy.tokens[name] for name in ("policy", "prover")}
         row |= {f"{name}_seconds": self.policy.seconds[name] for name in ("generate", "prove")}
         row |= {"update_seconds": ended - updating, "seconds": ended - started}
@@ -109,6 +113,14 @@ class Trainer:
         self.learner.load(state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.log = state["log"]
+        self._enter(len(self.log) - 1)
+
+    def _enter(self, step: int) -> None:
+        """Think, and credit, with the budget of the step's stage, if there are stages."""
+        if self.config.stages:
+            stage = self.config.budget(step)
+            self.policy.thinking = replace(self.policy.thinking, max_new_tokens=stage.thinking_tokens)
+            self.arm = for_stage(self.arm, stage)
 
     def _collect(self, step: int) -> list[Rollout]:
         if self.engine is not None:
@@ -154,7 +166,7 @@ class Trainer:
             self.optimizer,
             rows,
             config.loss,
-            config.thinking_tokens + config.answer_tokens,
+            config.budget(len(self.log)).thinking_tokens + config.answer_tokens,
             config.temperature,
             config.max_grad_norm,
             config.micro_batch_tokens,

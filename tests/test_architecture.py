@@ -33,6 +33,7 @@ FLOORS = {
     "learner": 4,
     "losses": 4,
     "algorithms": 4,
+    "curriculum": 5,
     "train_config": 5,
     "guards": 5,
     "token_rows": 5,

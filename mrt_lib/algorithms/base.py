@@ -49,7 +49,11 @@ class Rollout:
 
 
 class Arm(Protocol):
-    """One training method; one that thinks with a stale snapshot has a class attribute `uses_stale`."""
+    """One training method.
+
+    One that thinks with a stale snapshot has a class attribute `uses_stale`; one whose credit looks ahead is
+    a dataclass with a field `budget`, in episodes, which a run with stages sets.
+    """
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """`group` rollouts of each problem, in the order of the problems."""

@@ -1,0 +1,134 @@
+"""Stages of a training run: which are refused, which budget a step has, and that resuming keeps the bits."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mrt_lib.algorithms import GRPO, MRTExact
+from mrt_lib.curriculum import Stage, for_stage
+from mrt_lib.losses import LossConfig
+from mrt_lib.training import TrainConfig, train
+from tests.small_training import ending, same_bits, trainer
+
+SHORT_LONG = (Stage(0, 3, 11, 1), Stage(3, 6, 33, 3))
+SETTINGS = {"steps": 6, "checkpoint_every": 2, "stages": SHORT_LONG}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def stages(*ranges):
+    return tuple(Stage(start, stop, 22, 2) for start, stop in ranges)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        (
+            [(0, 5), (3, 9)],
+            r"stage 0 \(steps 0 to 4\) and stage 1 \(steps 3 to 8\) overlap; stage 1 must start at 5",
+        ),
+        (
+            [(0, 2), (2, 4), (6, 9)],
+            r"stage 1 \(steps 2 to 3\) and stage 2 \(steps 6 to 8\) leave a gap; stage 2 must start at 4",
+        ),
+        ([(4, 9), (0, 4)], r"stage 0 \(steps 4 to 8\) leaves out .* the first stage must start at 0"),
+        ([(0, 4), (4, 8)], r"stage 1 \(steps 4 to 7\) is the last .* of 9 steps; it must stop at 9"),
+        ([(0, 10)], r"stage 0 \(steps 0 to 9\) is the last .* of 9 steps; it must stop at 9"),
+    ],
+)
+def test_stages_that_do_not_follow_each_other_are_refused(ranges, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(steps=9, stages=stages(*ranges))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ((3, 3, 22, 2), "from step 3 to step 3 has no steps; .* stop above start"),
+        ((-1, 3, 22, 2), "start must be at least 0"),
+        ((0, 3, 0, 2), "thinking_tokens of a stage must be at least 1, got 0"),
+        ((0, 3, 22, 0), "episodes of a stage must be at least 1, got 0"),
+    ],
+)
+def test_a_stage_that_makes_no_sense(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Stage(*fields)
+
+
+def test_every_step_has_the_budget_of_its_stage():
+    config = TrainConfig(**SETTINGS)
+    assert [config.budget(step).thinking_tokens for step in range(6)] == [11, 11, 11, 33, 33, 33]
+    whole = TrainConfig(steps=2, thinking_tokens=24, episodes=2)
+    assert whole.budget(0) == whole.budget(1) == Stage(0, 2, 24, 2)
+
+
+def test_a_stage_sets_the_budget_of_arms_that_look_ahead():
+    arm = MRTExact("regret_to_go", 2.0, budget=4)
+    assert for_stage(arm, SHORT_LONG[1]) == MRTExact("regret_to_go", 2.0, budget=3)
+    others = GRPO(), SimpleNamespace(budget=4)
+    assert [for_stage(arm, SHORT_LONG[1]) for arm in others] == list(others)
+
+
+def test_thoughts_keep_within_the_budget_of_their_stage():
+    running = trainer(GRPO(), **SETTINGS)
+    longest = []
+    for _ in range(5):
+        running.step()
+        longest.append(max(len(r.trace.thought_ids) for r in running.rollouts))
+    assert max(longest[:3]) <= 11 < min(longest[3:])
+    assert max(longest) <= 33
+
+
+def test_regret_and_credit_are_those_of_the_stage():
+    running = trainer(MRTExact("regret_to_go", 1.0), steps=2, stages=(Stage(0, 1, 22, 1), Stage(1, 2, 22, 4)))
+    for episodes in (1, 4):
+        row = running.step()
+        values = [r.trace.values for r in running.rollouts]
+        kept = [[own[min(j, len(own) - 1)] for j in range(1, episodes + 1)] for own in values]
+        assert row["regret"] == pytest.approx(1 - sum(map(sum, kept)) / (16 * episodes))
+        assert running.arm.budget == episodes
+
+
+@pytest.mark.parametrize("normalisation", ["dapo", "dr_grpo"])
+def test_one_stage_is_a_run_of_that_budget(normalisation, tmp_path):
+    plain = {"steps": 2, "thinking_tokens": 22, "episodes": 2, "loss": LossConfig(normalisation)}
+    train(trainer(MRTExact("regret_to_go", 1.0, budget=2), **plain), tmp_path / "plain")
+    staged = {**plain, "thinking_tokens": 44, "episodes": 4, "stages": (Stage(0, 2, 22, 2),)}
+    train(trainer(MRTExact("regret_to_go", 1.0), **staged), tmp_path / "staged")
+    assert same_bits(ending(tmp_path / "plain"), ending(tmp_path / "staged"))
+
+
+@pytest.mark.parametrize("stop", [3, 5])
+def test_a_run_resumed_across_a_stage_boundary_ends_in_the_same_bits(stop, tmp_path):
+    def lights_out(log):
+        if len(log) == stop:
+            raise RuntimeError("lights out")
+
+    def start():
+        return trainer(MRTExact("regret_to_go", 1.0), **SETTINGS)
+
+    train(start(), tmp_path / "straight")
+    with pytest.raises(RuntimeError, match="lights out"):
+        train(start(), tmp_path / "resumed", lights_out)
+    assert len(ending(tmp_path / "resumed")["log"]) == stop - 1
+    train(start(), tmp_path / "resumed")
+    assert same_bits(ending(tmp_path / "straight"), ending(tmp_path / "resumed"))
+    again = start()
+    train(again, tmp_path / "resumed")
+    assert (again.policy.thinking.max_new_tokens, again.arm.budget) == (33, 3)
+
+
+def test_stages_are_part_of_a_run_and_readable_in_its_configuration(tmp_path):
+    train(trainer(GRPO(), steps=1, stages=(Stage(0, 1, 22, 2),)), tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())["stages"]
+    assert saved == [{"start": 0, "stop": 1, "thinking_tokens": 22, "episodes": 2}]
+    with pytest.raises(ValueError, match="holds a run with another stages; use a new folder"):
+        train(trainer(GRPO(), steps=1, stages=(Stage(0, 1, 33, 3),)), tmp_path)
