@@ -23,7 +23,7 @@ from mrt_lib.tasks.base import Problem
 from mrt_lib.tasks.subset_sum import DECISIONS, LARGEST_SUM, WORDS, SubsetSum, answer_text
 from mrt_lib.templates import TESTBED, encode, encode_prompt
 
-TASK = SubsetSum(6)
+TASK = SubsetSum()
 NAME = "backtracker"
 RIGHT = (0.0, 0.0, 0.0, 0.5)  # a demonstration's chance of going back to the right line is one of these
 LONGEST = 8
@@ -31,7 +31,7 @@ FORCED_SHARE = 0.35
 CALIBRATION_SHARE = 0.5
 CALIBRATION_LONGEST = 3
 EXAMPLES_PER_STEP = 32
-CONFIG = FinetuneConfig(steps=2400, learning_rate=2e-3)
+CONFIG = FinetuneConfig(steps=3600, learning_rate=2e-3)
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -70,7 +70,8 @@ def _demonstration(
     forced = rng.random() < (0.5 if learn_from else FORCED_SHARE)
     if forced and attempts:
         last = attempts.pop()
-        kept = int(rng.integers(last.first - 1, len(last.lines) + 1))
+        bare = last.back_to and rng.random() < 0.5
+        kept = last.first - 1 if bare else int(rng.integers(last.first - 1, len(last.lines) + 1))
         if kept or last.back_to:
             attempts.append(replace(last, lines=last.lines[:kept]))
     return example(tokenizer, problem, attempts, guess(rng, attempts, TASK.numbers), forced, learn_from)

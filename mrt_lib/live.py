@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mrt_lib.plots import LABELS, SERIES
+from mrt_lib.palette import LABELS, SERIES
 
 Log = Sequence[Mapping[str, float]]
 Report = Callable[[Log], None]

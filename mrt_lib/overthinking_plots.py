@@ -12,7 +12,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from mrt_lib.measured import Overthinking
-from mrt_lib.plots import SERIES, draw_curves, shade_regret, value_html
+from mrt_lib.palette import SERIES
+from mrt_lib.plots import draw_curves, shade_regret, value_html
 
 USEFUL, WASTED = SERIES["strong"][0], "#e8a07a"
 SHOWN = 60  # thoughts in a figure

@@ -1,8 +1,4 @@
-"""Figures from tidy DataFrames, in one palette that survives greyscale print.
-
-Every series keeps its colour, dash and marker in all figures; lightness falls along the palette, so
-that the order stays readable without colour.
-"""
+"""Figures from tidy DataFrames, in one palette that survives greyscale print."""
 
 from __future__ import annotations
 
@@ -17,106 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_hex
 
 from mrt_lib.packing import TRUNK, PackedTrace, attention_mask
+from mrt_lib.palette import LABELS, SERIES
 from mrt_lib.stats import bootstrap
 
-# name: (colour, dash, marker)
-SERIES: dict[str, tuple[str, str, str]] = {
-    "oracle": ("#9a9a9a", ":", ""),
-    "optimum": ("#111111", "--", ""),
-    "base": ("#2f6db3", "-", "o"),
-    "weak": ("#8cc5e3", "-", "v"),
-    "strong": ("#173a63", "-", "^"),
-    "random guess": ("#e3b23c", "-", "s"),
-    "stay inside": ("#3a9679", "-", "D"),
-    "bisect": ("#111111", "--", "*"),
-    "sampled": ("#e07b39", "-", "s"),
-    "exact": ("#173a63", "-", "o"),
-    "grpo": ("#b33951", "-", "s"),
-    "mrt": ("#157f6b", "-", "D"),
-    "think on": ("#2f6db3", "-", ""),
-    "maj@2": ("#e3b23c", "-", "<"),
-    "maj@4": ("#c4661f", "-", ">"),
-    "maj@8": ("#6b2d0e", "-", "d"),
-    # arms of the training experiments
-    "untrained": ("#2f6db3", "-", "o"),
-    "grpo_exact": ("#d98a9a", "--", "s"),
-    "mrt_regret_to_go": ("#173a63", "-", "P"),
-    "mrt_log_progress": ("#3a9679", "-.", "^"),
-    "mrt_progress": ("#e07b39", "--", "D"),
-    "mrt_offline": ("#8a5a2b", ":", "X"),
-    "mrt_online_1": ("#cfa9de", ":", "v"),
-    "mrt_online_4": ("#a062bd", "-.", "v"),
-    "mrt_online_16": ("#5b2a78", "--", "v"),
-    "mrt_online_4_regret_to_go": ("#5b7fa6", "-.", "P"),
-    "length_penalty_0.1": ("#e3c46a", ":", "h"),
-    "length_penalty_0.3": ("#c79a1e", "--", "h"),
-    "length_penalty_1": ("#8a6a10", "-.", "h"),
-    "length_penalty_0.3_all": ("#c79a1e", "-", "H"),
-    "shuffled_progress": ("#8a8a8a", "--", "p"),
-    "prefix_outcome": ("#555555", "-.", "X"),
-    "grpo_at_mrt_rate": ("#b33951", ":", "s"),
-    "grpo_exact_at_mrt_rate": ("#d98a9a", ":", "s"),
-    "mrt_regret_to_go_at_grpo_rate": ("#173a63", ":", "P"),
-    # budgets in training
-    "only_2": ("#7fb8d8", ":", "<"),
-    "only_4": ("#2f6db3", "-", "p"),
-    "only_8": ("#173a63", "--", "X"),
-    "2_then_8": ("#c4661f", "-", "X"),
-    # test-time methods
-    "pass_at_k": ("#9a9a9a", ":", "."),
-    "maj_at_k": ("#c4661f", "-", "h"),
-    "maj_at_k_weighted": ("#6b2d0e", "--", "h"),
-    "best_of_n_own": ("#3a9679", "-", "<"),
-    "best_of_n_verifier": ("#0d4f3c", "--", "<"),
-    "beam_own": ("#a062bd", "-", "*"),
-    "beam_verifier": ("#5b2a78", "--", "*"),
-    "budget_forcing": ("#b33951", "-.", "d"),
-    "stop_and_vote x1": ("#5ba3d9", "-", "x"),
-    "stop_and_vote x8": ("#2f6db3", "--", "x"),
-    "linearised": ("#111111", "-", "o"),
-}
-# What an arm is called in a figure, where its name alone is terse.
-LABELS: dict[str, str] = {
-    "untrained": "base",
-    "maj@2": "vote of 2",
-    "maj@4": "vote of 4",
-    "maj@8": "vote of 8",
-    "grpo": "GRPO",
-    "grpo_exact": "GRPO, exact outcome",
-    "mrt": "MRT",
-    "mrt_regret_to_go": "MRT, regret-to-go",
-    "mrt_log_progress": "MRT, log-progress",
-    "mrt_progress": "MRT, own progress",
-    "mrt_offline": "MRT-offline",
-    "mrt_online_1": "MRT-online, G = 1",
-    "mrt_online_4": "MRT-online, G = 4",
-    "mrt_online_16": "MRT-online, G = 16",
-    "mrt_online_4_regret_to_go": "MRT-online, G = 4, regret-to-go",
-    "length_penalty_0.1": "length penalty 0.1",
-    "length_penalty_0.3": "length penalty 0.3",
-    "length_penalty_1": "length penalty 1",
-    "length_penalty_0.3_all": "length penalty 0.3, wrong answers too",
-    "shuffled_progress": "shuffled credits",
-    "prefix_outcome": "stale prefixes, outcome only",
-    "grpo_at_mrt_rate": "GRPO at MRT's rate",
-    "grpo_exact_at_mrt_rate": "GRPO, exact outcome, at MRT's rate",
-    "mrt_regret_to_go_at_grpo_rate": "MRT, regret-to-go, at GRPO's rate",
-    "only_2": "budget 2",
-    "only_4": "budget 4",
-    "only_8": "budget 8",
-    "2_then_8": "budget 2, then 8",
-    "pass_at_k": "pass@k (bound)",
-    "maj_at_k": "maj@k",
-    "maj_at_k_weighted": "maj@k, weighted",
-    "best_of_n_own": "best-of-N, own value",
-    "best_of_n_verifier": "best-of-N, verifier",
-    "beam_own": "beam, own value",
-    "beam_verifier": "beam, verifier",
-    "budget_forcing": "budget forcing",
-    "stop_and_vote x1": "stop early",
-    "stop_and_vote x8": "stop early, vote of 8",
-    "linearised": "linearised",
-}
 VALUE_COLOURS = sns.color_palette("ch:s=1.9,r=-.2,light=.97,dark=.35", as_cmap=True)
 
 

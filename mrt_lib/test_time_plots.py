@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from mrt_lib.plots import LABELS, SERIES, draw_curves
+from mrt_lib.palette import LABELS, SERIES
+from mrt_lib.plots import draw_curves
 
 
 def draw_test_time(frame: pd.DataFrame) -> Figure:

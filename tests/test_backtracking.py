@@ -34,16 +34,16 @@ from mrt_lib.tasks.backtracking_text import read_attempts, read_prefix, thought_
 from mrt_lib.tasks.subset_sum import facts_of, solution_of
 from mrt_lib.templates import TESTBED, encode
 
-TASK = SubsetSum(6)
-PROBLEM = SubsetSum(4).problem([14, 5, 4, 2], 23)  # take take take skip
+TASK = SubsetSum(5)
+PROBLEM = SubsetSum(4).problem([12, 5, 4, 2], 21)  # take take take skip
 TEXT = (
-    "try Line 1 take 14 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3 "
+    "try Line 1 take 12 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3 "
     "try Backtrack to Line 2 "
     "try Line 2 take 5 4 Line 3 take 4 0 Line 4 skip 2 0"
 )
 CHOOSERS = [random_choice, bounded_choice]
 RETURNERS = [random_line, oracle_line, beginning, mixture(0.5)]
-FIRST = "try Line 1 take 14 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3"
+FIRST = "try Line 1 take 12 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3"
 
 searches = st.builds(
     lambda problem, choose, go_back, n, seed: (
@@ -114,7 +114,7 @@ def test_with_the_oracle_every_redo_is_right_for_longer(problem, choose, seed):
 
 
 def test_a_thought_by_hand():
-    first = Attempt((Line(True, 14, 9), Line(False, 5, 9), Line(True, 4, 5), Line(True, 2, 3)))
+    first = Attempt((Line(True, 12, 9), Line(False, 5, 9), Line(True, 4, 5), Line(True, 2, 3)))
     attempts = [first, solution_attempt(PROBLEM, 2)]
     assert read_attempts(TEXT, 4) == attempts
     assert thought_text(attempts) == TEXT
@@ -155,13 +155,13 @@ def test_whole_attempts_may_follow_each_other_without_going_back():
         ("try Backtrack to beginning", "episode 1, .*nothing to go back from"),
         (f"{FIRST} try Backtrack to Line 2 try Backtrack to Line 3", "nothing to go back from"),
         (f"{FIRST} try Backtrack to Line 2 try Line 3 take 4 5", "expected 'Line 2 take|skip number rest'"),
-        ("try Line 1 take 14 9 try Line 2 skip 5 9", "the attempt before it stops at Line 1 of 4"),
+        ("try Line 1 take 12 9 try Line 2 skip 5 9", "the attempt before it stops at Line 1 of 4"),
         (f"{FIRST} Line 5 take 1 1", "there is no Line 5; the lines are 1..4"),
-        ("try Line 1 leave 14 9", "expected 'Line 1 take|skip number rest', got 'Line 1 leave 14 9'"),
-        ("try Line 1 take 14 -9", "number and rest must be whole numbers, got '14 -9'"),
-        ("try Line 1 take 14", "expected 'Line 1 take|skip number rest', got 'Line 1 take 14'"),
+        ("try Line 1 leave 12 9", "expected 'Line 1 take|skip number rest', got 'Line 1 leave 12 9'"),
+        ("try Line 1 take 12 -9", "number and rest must be whole numbers, got '12 -9'"),
+        ("try Line 1 take 12", "expected 'Line 1 take|skip number rest', got 'Line 1 take 12'"),
         ("try", "it holds no line"),
-        ("Line 1 take 14 9", "a thought opens with 'try', got 'Line 1 take 14 9'"),
+        ("Line 1 take 12 9", "a thought opens with 'try', got 'Line 1 take 12 9'"),
     ],
 )
 def test_malformed_thoughts_are_refused_by_name(text, message):
@@ -185,8 +185,8 @@ def test_going_back_where_nothing_can_be_done():
 
 
 def test_bounded_choices_never_leave_too_much():
-    """After 14 and 5, 4 is left and 4 + 2 can still make it; random choices often leave too much."""
+    """After 12 and 5, 4 is left and 4 + 2 can still make it; random choices often leave too much."""
     rng = np.random.default_rng(0)
     rests = [write_lines(PROBLEM, bounded_choice, rng)[1].rest for _ in range(200)]
-    assert max(rests) == 4  # the 9 left after 14 cannot be made from 4 and 2, so 5 is taken
+    assert max(rests) == 4  # the 9 left after 12 cannot be made from 4 and 2, so 5 is taken
     assert max(write_lines(PROBLEM, random_choice, rng)[1].rest for _ in range(200)) == 23

@@ -16,8 +16,8 @@ from mrt_lib.tasks.subset_sum import solution_of, split_of
 from mrt_lib.templates import encode
 
 TOKENIZER = build_tokenizer()
-PROBLEM = SubsetSum(4).problem([14, 5, 4, 2], 23)  # take take take skip
-WRONG = "try Line 1 take 14 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3"
+PROBLEM = SubsetSum(4).problem([12, 5, 4, 2], 21)  # take take take skip
+WRONG = "try Line 1 take 12 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3"
 
 
 def read(example):
@@ -26,7 +26,7 @@ def read(example):
     thought, _, answer = rest.partition("</think>")
     numbers, target = prompt.removeprefix("solve ").split(" make ")
     problem = TASK.problem([int(n) for n in numbers.split()], int(target))
-    attempts = read_attempts(thought.replace("time up", ""), 6)
+    attempts = read_attempts(thought.replace("time up", ""), 5)
     return problem, attempts, [word == "take" for word in answer.split() if word in ("take", "skip")]
 
 
@@ -46,16 +46,16 @@ def test_demonstrators_copy_what_is_decided_and_either_answer_is_right_for_the_r
         _, attempts, answer = read(example)
         known = decided(attempts)
         assert answer[: len(known)] == list(known)
-        start = len(example.ids) - 2 * 6 - 1
-        assert sorted(example.uniform) == [start + 2 * line + 1 for line in range(len(known), 6)]
+        start = len(example.ids) - 2 * 5 - 1
+        assert sorted(example.uniform) == [start + 2 * line + 1 for line in range(len(known), 5)]
         assert all(set(tokens) == sides and example.learn[i] for i, tokens in example.uniform.items())
         assert {example.ids[i] for i in example.uniform} <= sides
     lengths = [len(decided(attempts)) for _, attempts, _ in map(read, EXAMPLES)]
-    assert set(lengths) == set(range(7))
+    assert set(lengths) == set(range(6))
 
 
 def test_a_share_of_the_examples_teaches_the_answer_alone():
-    alone = [sum(e.learn) <= 2 * 6 + 2 for e in EXAMPLES]
+    alone = [sum(e.learn) <= 2 * 5 + 2 for e in EXAMPLES]
     assert 0.4 < np.mean(alone) < 0.65
 
 
@@ -65,12 +65,12 @@ def test_prompt_and_forced_text_go_unlearnt_and_answers_never_do():
         text = TOKENIZER.decode(unlearnt)
         assert text.startswith("solve")
         assert ("time up </think>" in TOKENIZER.decode(example.ids)) == text.endswith("time up </think>")
-        assert all(example.learn[-2 * 6 - 1 :])
+        assert all(example.learn[-2 * 5 - 1 :])
 
 
 def test_mistakes_are_seen():
     attempts = read_attempts("try Line 1 take 13 9 Line 2 skip 5 8 Line 3 take 4 4 Line 4 take 5 1", 4)
-    # 13 for 14, so 23 - 13 is 10 not 9; 9 - 0 is not 8; 5 for 2, which does not fit into 4; 4 - 5 is not 1.
+    # 13 for 12, so 21 - 13 is 8 not 9; 9 - 0 is not 8; 5 for 2, which does not fit into 4; 4 - 5 is not 1.
     assert grade_lines(PROBLEM, attempts) == {"lines": 4, "number": 2, "rule": 3, "arithmetic": 1}
     assert true_value(PROBLEM, attempts) is None
 

@@ -22,10 +22,10 @@ from mrt_lib.train_config import TrainConfig
 from mrt_lib.training import make_policy
 
 TASK, TOKENIZER = SubsetSum(4), build_tokenizer()
-PROBLEM = TASK.problem([14, 5, 4, 2], 23)  # take take take skip
-WRONG = "try Line 1 take 14 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3"
+PROBLEM = TASK.problem([12, 5, 4, 2], 21)  # take take take skip
+WRONG = "try Line 1 take 12 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3"
 BACK, REDO = "try Backtrack to Line 2", "try Line 2 take 5 4 Line 3 take 4 0 Line 4 skip 2 0"
-WHOLE = "try Line 1 take 14 9 Line 2 take 5 4 Line 3 take 4 0 Line 4 skip 2 0"
+WHOLE = "try Line 1 take 12 9 Line 2 take 5 4 Line 3 take 4 0 Line 4 skip 2 0"
 
 
 def trace(text, values=(), finished=False):
@@ -99,7 +99,7 @@ def test_a_group_shares_its_first_attempt_and_learns_what_comes_after(policy):
 def test_the_newest_attempt_stands_alone():
     assert newest_in_full(f"{WRONG} {BACK} {REDO}", 4) == WHOLE
     assert newest_in_full(f"{WRONG} {BACK} {REDO} {BACK} try Line 2 skip 5", 4) == WHOLE
-    assert newest_in_full("try Line 1 take 14", 4) == ""
+    assert newest_in_full("try Line 1 take 12", 4) == ""
     assert newest_in_full(newest_in_full(f"{WRONG} {BACK} {REDO}", 4), 4) == WHOLE
 
 
@@ -122,7 +122,7 @@ def test_a_stream_goes_on_from_the_newest_attempt_and_counts_what_was_sampled():
     engine = Scripted(f"{WRONG} {BACK} {redo}", f"{BACK} {REDO} </think>", answer)
     solver = Solver(engine, TOKENIZER, TESTBED, TASK, Sampling(34), Sampling(9))
     found = Linearised(100, 1, 36, partial(newest_in_full, lines=4)).solve(solver, [PROBLEM], 0)
-    newest = "try Line 1 take 14 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 skip 2 5"
+    newest = "try Line 1 take 12 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 skip 2 5"
     assert [p.split("<think> ")[1:] for p in engine.prompts[1:2]] == [[newest]]
     assert found.right.tolist() == [1]
     assert found.policy.tolist() == [34 + 4 + 13 + 1 + 9]
@@ -131,7 +131,7 @@ def test_a_stream_goes_on_from_the_newest_attempt_and_counts_what_was_sampled():
 
 def test_a_stream_without_a_whole_attempt_is_an_error():
     solver = Solver(
-        Scripted("try Line 1 take 14 9 Line 2"), TOKENIZER, TESTBED, TASK, Sampling(9), Sampling(9)
+        Scripted("try Line 1 take 12 9 Line 2"), TOKENIZER, TESTBED, TASK, Sampling(9), Sampling(9)
     )
     with pytest.raises(ValueError, match="a window must be longer than one episode"):
         Linearised(40, 1, 6, partial(newest_in_full, lines=4)).solve(solver, [PROBLEM], 0)

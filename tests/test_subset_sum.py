@@ -8,30 +8,30 @@ import pytest
 from mrt_lib.tasks import Problem, SubsetSum, get_task
 from mrt_lib.tasks.subset_sum import SIZES, SPLITS, facts_of, solution_of, solutions, split_of
 
-TASK = SubsetSum(6)
+TASK = SubsetSum(5)
 RIGHT = "Line 1 take Line 2 take Line 3 take Line 4 skip"
 EVERY = [p for split in TASK.problems.values() for p in split]
 
 
 def test_a_problem_written_out_by_hand():
-    # 14 + 5 + 4 = 23, and no other of the 2^4 subsets makes 23.
-    assert SubsetSum(4).problem([14, 5, 4, 2], 23) == Problem(
-        id="subset_sum_4:14 5 4 2:23",
+    # 12 + 5 + 4 = 21, and no other of the 2^4 subsets makes 21.
+    assert SubsetSum(4).problem([12, 5, 4, 2], 21) == Problem(
+        id="subset_sum_4:12 5 4 2:21",
         task="subset_sum_4",
-        question="14 5 4 2 make 23",
+        question="12 5 4 2 make 21",
         answer=RIGHT,
-        facts={"numbers": "14 5 4 2", "target": 23},
+        facts={"numbers": "12 5 4 2", "target": 21},
     )
 
 
 def test_every_shipped_problem_has_exactly_one_solution_and_it_is_the_answer():
     for problem in EVERY:
         numbers, target = facts_of(problem)
-        subsets = [c for size in range(7) for c in combinations(range(6), size)]
+        subsets = [c for size in range(6) for c in combinations(range(5), size)]
         right = [c for c in subsets if sum(numbers[i] for i in c) == target]
         assert len(right) == 1
         assert right[0] == tuple(i for i, taken in enumerate(solution_of(problem)) if taken)
-        assert 2 <= len(right[0]) <= 4
+        assert 2 <= len(right[0]) <= 3
 
 
 def test_splits_share_no_set_of_numbers_in_any_order():
@@ -71,12 +71,12 @@ def test_a_constant_answer_is_seldom_right():
         f"{RIGHT} skip",
         RIGHT.upper(),
         "take take take skip",
-        "14 5 4",
+        "12 5 4",
     ],
 )
 def test_the_verifier_refuses_junk_and_other_answers(junk):
     task = SubsetSum(4)
-    problem = task.problem([14, 5, 4, 2], 23)
+    problem = task.problem([12, 5, 4, 2], 21)
     assert task.score(problem, junk) == 0.0
     assert task.score(problem, RIGHT.replace(" ", "  ") + "\n") == 1.0
     assert task.answers(problem) == (RIGHT,)
@@ -87,9 +87,9 @@ def test_the_verifier_refuses_junk_and_other_answers(junk):
     [
         ([1, 2, 3, 4], 5, "2 subsets of .* make 5; a problem has one"),
         ([1, 2, 3, 4], 11, "0 subsets of .* make 11; a problem has one"),
-        ([1, 2, 3, 3], 9, r"need 4 different numbers in 1\.\.15"),
-        ([1, 2, 3], 6, r"need 4 different numbers in 1\.\.15"),
-        ([1, 2, 3, 16], 16, r"need 4 different numbers in 1\.\.15"),
+        ([1, 2, 3, 3], 9, r"need 4 different numbers in 1\.\.12"),
+        ([1, 2, 3], 6, r"need 4 different numbers in 1\.\.12"),
+        ([1, 2, 3, 16], 16, r"need 4 different numbers in 1\.\.12"),
     ],
 )
 def test_bad_problems(numbers, target, message):
@@ -108,4 +108,4 @@ def test_bad_task_and_bad_split():
 def test_solutions_lists_all():
     assert solutions([1, 2, 3, 4], 5) == [(False, True, True, False), (True, False, False, True)]
     assert TASK.optimal_values(4) is None
-    assert get_task("subset_sum_6") == TASK
+    assert get_task("subset_sum_5") == TASK

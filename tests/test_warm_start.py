@@ -9,7 +9,7 @@ from mrt_lib.tasks.backtracking import backtracks, is_right, open_lines, right_l
 from mrt_lib.tasks.backtracking_text import read_attempts
 from mrt_lib.warm_start import SCHEMES, entropy_floor, failed_attempt, failure_nats, warm_start
 
-TASK = SubsetSum(6)
+TASK = SubsetSum(5)
 TOKENIZER = build_tokenizer()
 PROBLEM = TASK.problems["test"][0]
 
@@ -59,7 +59,7 @@ def test_what_is_learnt(scheme):
         learnt = TOKENIZER.decode([i for i, on in zip(example.ids, example.learn, strict=True) if on])
         thought, _, answer = learnt.partition(" </think> ")
         assert prompt_of(example) + f"<think> {learnt}" == TOKENIZER.decode(example.ids)
-        assert read_attempts(thought, 6)[-1].taken == tuple(
+        assert read_attempts(thought, 5)[-1].taken == tuple(
             w == "take" for w in answer.split() if w in ("take", "skip")
         )
     opening = {"star": "try Line 1", "rise": "try Line 1", "backtrack": "try Backtrack to"}[scheme]
@@ -70,7 +70,7 @@ def test_what_is_learnt(scheme):
 
 
 def test_probabilities_of_failed_attempts_add_up_to_one():
-    small = SubsetSum(4).problem([14, 5, 4, 2], 23)
+    small = SubsetSum(4).problem([12, 5, 4, 2], 21)
     rng = np.random.default_rng(0)
     failed = {failed_attempt(rng, small) for _ in range(300)}
     assert len(failed) == 14  # of 16 choices, one takes what does not fit and one is right

@@ -2,8 +2,8 @@
 
 Given different numbers and a target, take or skip each number so that the taken ones make the target::
 
-    solve 14 5 4 2 make 23 <think>
-    try Line 1 take 14 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3
+    solve 12 5 4 2 make 21 <think>
+    try Line 1 take 12 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3
     try Backtrack to Line 2
     try Line 2 take 5 4 Line 3 take 4 0 Line 4 skip 2 0
     </think> Line 1 take Line 2 take Line 3 take Line 4 skip
@@ -25,7 +25,7 @@ import numpy as np
 
 from mrt_lib.tasks.base import Problem
 
-LARGEST = 15
+LARGEST = 12
 NUMBERS = range(4, 7)
 LARGEST_SUM = sum(range(LARGEST - NUMBERS[-1] + 1, LARGEST + 1))
 SPLITS = {"train": range(0, 65), "validation": range(65, 80), "test": range(80, 100)}
@@ -36,9 +36,9 @@ WORDS = ("solve", "make", "try", *DECISIONS, "Backtrack", "to", "beginning", "ti
 
 @dataclass(frozen=True)
 class SubsetSum:
-    """Subset sum of `numbers` different numbers in 1..15, at least two of them taken and two skipped."""
+    """Subset sum of `numbers` different numbers in 1..12, at least two of them taken and two skipped."""
 
-    numbers: int = 6
+    numbers: int = 5
 
     def __post_init__(self) -> None:
         if self.numbers not in NUMBERS:
