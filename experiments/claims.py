@@ -82,9 +82,9 @@ def with_verdict(summary: Summary) -> int:
 
 def write_claims() -> None:
     """Record how many claims have a verdict and write both tables."""
-    count = with_verdict(read_summary())
+    count = with_verdict(read_summary(SUMMARY))
     record("i4.claims_with_verdict", Interval(count, count, count, len(CLAIMS)), "claims", COMMAND, SUMMARY)
-    summary = read_summary()
+    summary = read_summary(SUMMARY)
     for rows, path in ((table(summary), TABLE), (parts(summary), PARTS)):
         temporary = path.with_suffix(".tmp")
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
