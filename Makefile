@@ -56,8 +56,9 @@ experiments: $(STAMP) ## train and measure every arm that is missing (hours; res
 	$(RUN) -m experiments.test_time
 	$(MAKE) results
 
-results: $(STAMP) ## rebuild tables, figures and headline numbers from the raw runs in data/results/runs
+results: $(STAMP) ## rebuild tables, figures, headline numbers and claims from the raw runs in data/results/runs
 	$(RUN) -m experiments.results
+	$(RUN) -m experiments.claims
 	$(RUN) -m tools.readme
 
 bench: $(STAMP) ## speed and memory, measured as ratios, into data/results

@@ -57,7 +57,7 @@ def write_headline() -> None:
 
 def gain_ratio(arm: ArmRuns, rival: ArmRuns, base: ArmRuns, episodes: int) -> Interval:
     """Gain of one arm over base, divided by the gain of another; paired over seeds and problems."""
-    a, b = _paired(arm, rival, "value")
+    a, b = paired(arm, rival, "value")
     start = np.broadcast_to(base.arrays["value"][0, :, episodes], a.shape[:2])
     return _nested(ratio_of_gains, a[..., episodes], b[..., episodes], start)
 
@@ -71,7 +71,7 @@ def largest_ratio(rival: ArmRuns, base: ArmRuns, episodes: int) -> Interval:
 
 def token_efficiency(arm: ArmRuns, rival: ArmRuns) -> Interval:
     """Tokens that the rival needs for its J at the training budget, divided by the arm's for that J."""
-    a, b = _paired(arm, rival, "at_tokens")
+    a, b = paired(arm, rival, "at_tokens")
     budget = REGRET_BUDGETS[2]
 
     def ratio(a: np.ndarray, b: np.ndarray) -> float:
@@ -84,7 +84,7 @@ def token_efficiency(arm: ArmRuns, rival: ArmRuns) -> Interval:
 
 def regret_margin(arm: ArmRuns, rival: ArmRuns, base: ArmRuns) -> Interval:
     """The smallest lead in normalised regret over the better of rival and base, over all budgets."""
-    a, b = _paired(arm, rival, "regret_oracle")
+    a, b = paired(arm, rival, "regret_oracle")
     start = np.broadcast_to(base.arrays["regret_oracle"][0], a.shape)
 
     def margin(a: np.ndarray, b: np.ndarray, start: np.ndarray) -> float:
@@ -126,7 +126,7 @@ def tokens_to_best(arm: ArmRuns, rival: ArmRuns) -> Interval:
     return bootstrap(np.mean, shares, seed=0)
 
 
-def _paired(arm: ArmRuns, rival: ArmRuns, name: str) -> tuple[np.ndarray, np.ndarray]:
+def paired(arm: ArmRuns, rival: ArmRuns, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The arrays of both for the seeds that both have."""
     seeds = [s for s in arm.seeds if s in rival.seeds]
     return arm.only(seeds)[name], rival.only(seeds)[name]

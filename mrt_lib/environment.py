@@ -191,10 +191,12 @@ def check_widgets() -> Check:
 
 
 def git_commit(root: Path = ROOT) -> str:
-    """The commit checked out at `root`, read without git; "unknown" outside a clone."""
+    """The commit checked out at `root`, a clone or a worktree, read without git; "unknown" elsewhere."""
     git = root / ".git"
     try:
-        head = (git / "HEAD").read_text().strip()
+        own = root / git.read_text().strip().removeprefix("gitdir: ") if git.is_file() else git
+        head = (own / "HEAD").read_text().strip()
+        git = own / (own / "commondir").read_text().strip() if git.is_file() else git
         if not head.startswith("ref: "):
             return head
         reference = head.removeprefix("ref: ")

@@ -197,6 +197,30 @@ def test_the_commit_is_read_from_branch_packed_reference_or_detached_head(tmp_pa
     assert environment.git_commit(tmp_path) == "456"
 
 
+def test_the_commit_of_a_worktree_is_its_own(tmp_path):
+    def git(*arguments):
+        command = [
+            "git",
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b.c",
+            "-C",
+            str(tmp_path / "clone"),
+            *arguments,
+        ]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    (tmp_path / "clone").mkdir()
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    git("worktree", "add", "-q", str(tmp_path / "tree"), "-b", "other")
+    first = git("rev-parse", "HEAD")
+    git("commit", "-q", "--allow-empty", "-m", "second")
+    assert environment.git_commit(tmp_path / "tree") == first
+    assert environment.git_commit(tmp_path / "clone") == git("rev-parse", "HEAD") != first
+
+
 def test_the_command_line_status_says_whether_all_is_well(tmp_path):
     done = subprocess.run([sys.executable, "-m", "mrt_lib.environment"], capture_output=True, text=True)
     assert done.stdout.count("[OK]") + done.stdout.count("[FAIL]") == 12

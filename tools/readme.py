@@ -1,12 +1,14 @@
-"""The parts of the README that are computed: the notebook index and the table of measured numbers."""
+"""The parts of the README that are computed: notebook index, claims and the table of measured numbers."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
 
 from mrt_lib.results import read_summary
+from mrt_lib.verdicts import NOT_MEASURED
 from tools.notebook_template import ROOT, badges
 
 README = ROOT / "README.md"
@@ -69,9 +71,20 @@ def numbers() -> str:
     return "\n".join(rows)
 
 
+def claims(table: Path = ROOT / "data/results/claims.csv") -> str:
+    """The claims that have a verdict, with the numbers that decided it."""
+    rows = ["| | the paper claims | verdict | ours |", "|---|---|---|---|"]
+    with table.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["verdict"] != NOT_MEASURED:
+                link = f"[{row['id']}]({row['link']})"
+                rows.append(f"| {link} | {row['claim']} | **{row['verdict']}** | {row['ours']} |")
+    return "\n".join(rows)
+
+
 def filled(text: str) -> str:
-    """The README's text with both computed parts brought up to date."""
-    for name, part in (("notebooks", index()), ("numbers", numbers())):
+    """The README's text with its computed parts brought up to date."""
+    for name, part in (("notebooks", index()), ("claims", claims()), ("numbers", numbers())):
         pattern = rf"<!-- {name} -->\n.*?<!-- /{name} -->"
         head, tail = re.split(pattern, text, flags=re.DOTALL)
         text = f"{head}<!-- {name} -->\n{part}\n<!-- /{name} -->{tail}"
