@@ -62,7 +62,7 @@ def execute(run: BacktrackingRun) -> None:
         **{name: sum(row.get(name, 0) for row in log) for name in ("policy_tokens", "prover_tokens")},
         "provenance": provenance(),
     }
-    write_run(run.folder, facts, log, {} if run.tuning else test(policy))
+    write_run(run.folder, facts, log, test(policy) if run.tested else {})
 
 
 def _trained(run: BacktrackingRun) -> tuple[Policy, list[dict[str, float]], dict[str, Any]]:

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from mrt_lib.algorithms.base import Policy, repeat
+from mrt_lib.algorithms.base import Policy
 from mrt_lib.backtracking_base import TASK
 from mrt_lib.backtracking_checks import skills
 from mrt_lib.backtracking_evaluation import by_attempt, ways_back
@@ -26,7 +26,7 @@ AROUND = (
 TIMES = (1, 2, 4, 8)
 TOKEN_GRID = tuple(range(AROUND, AROUND + 4 * CONTEXT + 1, 2))
 REGRET_BUDGETS = tuple(AROUND + times * CONTEXT for times in (1, 2, 4))
-ATTEMPTS, ROLLOUTS, VOTES, STREAMS, SEED = 8, 4, 8, 2, 77
+ATTEMPTS, ROLLOUTS, VOTES, SEED = 8, 4, 8, 77
 
 
 def validate(policy: Policy) -> float:
@@ -36,7 +36,7 @@ def validate(policy: Policy) -> float:
 
 
 def test(policy: Policy) -> dict[str, np.ndarray]:
-    """Per-problem numbers on every third test problem.
+    """Per-problem numbers on every fourth test problem.
 
     Returns:
         value: (problems, 9) mean J before the first and after 1 .. 8 attempts.
@@ -49,7 +49,7 @@ def test(policy: Policy) -> dict[str, np.ndarray]:
         maj_right, maj_tokens: (problems, 4) majority of 1, 2, 4 and 8 samples within the training context.
         stream_right, stream_tokens: (problems, 4) one stream of 1, 2, 4 and 8 training contexts.
     """
-    found = _evaluate(policy, "test", 3, ROLLOUTS, 4 * CONTEXT)
+    found = _evaluate(policy, "test", 4, ROLLOUTS, 4 * CONTEXT)
     ways = np.array(ways_back(found, policy.tokenizer)).reshape(-1, 6)
     names = ("problem", "line", "right", "before", "after", "redone")
     return {
@@ -76,7 +76,7 @@ def _per_problem(found: Evaluation, numbers: list) -> np.ndarray:
 
 def _spent(policy: Policy) -> dict[str, np.ndarray]:
     """Votes and streams, with every token they generate."""
-    problems = TASK.problems["test"][::3]
+    problems = TASK.problems["test"][::4]
     answering = replace(policy.answering, max_new_tokens=ANSWER_TOKENS)
     solver = Solver(policy.engine, policy.tokenizer, policy.template, TASK, Sampling(CONTEXT, 1.0), answering)
     samples = draw(solver, problems, VOTES, SEED)
@@ -84,14 +84,9 @@ def _spent(policy: Policy) -> dict[str, np.ndarray]:
     restate = partial(newest_in_full, lines=TASK.numbers)
     for times in TIMES:
         method = Linearised(times * CONTEXT, 1, CONTEXT, restate)
-        streams = method.solve(solver, repeat(problems, STREAMS), SEED)
-        found["stream"].append(streams)
+        found["stream"].append(method.solve(solver, problems, SEED))
     return {
-        f"{name}_{what}": np.stack([_mean(getattr(o, what), len(problems)) for o in outcomes], axis=1)
+        f"{name}_{what}": np.stack([getattr(outcome, what) for outcome in outcomes], axis=1)
         for name, outcomes in found.items()
         for what in ("right", "tokens")
     }
-
-
-def _mean(numbers: np.ndarray, problems: int) -> np.ndarray:
-    return numbers.reshape(problems, -1).mean(1)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.backtracking_measure import AROUND, CONTEXT, TIMES, TOKEN_GRID
-from experiments.backtracking_plan import RUNS, SCHEMES, BacktrackingRun, facts, tested
+from experiments.backtracking_plan import RUNS, SCHEMES, BacktrackingRun, facts, seed_runs
 from experiments.headline import ratio_of_gains
 from experiments.records import read_arrays
 from mrt_lib.regret import tokens_to_accuracy
@@ -23,7 +23,7 @@ TABLE = Path("data/results/backtracking.csv")
 BUDGET = AROUND + CONTEXT
 AT_BUDGET = TOKEN_GRID.index(BUDGET)
 MRT_RL = ("mrt_backtrack", "mrt_regret_to_go")
-ORDER = ("untrained", *SCHEMES, "star", "mrt_star", "grpo", *MRT_RL)
+ORDER = ("untrained", "warm_start", "rise", "star", "mrt_star", "grpo", *MRT_RL)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Tested:
 
 def read(arm: str) -> Tested | None:
     """An arm whose seeds are all done, else None."""
-    runs = tested(arm)
+    runs = seed_runs(arm)
     found = [facts(run) for run in runs]
     if not runs or not all(found):
         return None
@@ -53,7 +53,8 @@ def write_results(path: Path = SUMMARY) -> None:
     found = {arm: own for arm in ORDER if (own := read(arm))}
     if found:
         pd.concat([_rows(own) for own in found.values()]).to_csv(TABLE, index=False, float_format="%.6g")
-    if set(ORDER) <= set(found):
+    warm = [run for arm in SCHEMES for run in seed_runs(arm)]
+    if set(ORDER) <= set(found) and all(run.done() for run in warm):
         _headline(found, path)
 
 
@@ -78,7 +79,7 @@ def _headline(found: dict[str, Tested], path: Path) -> None:
     ):
         nested(name, fewer, fewer_tokens, own.arrays["at_tokens"], rival.arrays["at_tokens"])
     start = warm.arrays["at_tokens"][..., AT_BUDGET]
-    gains = {arm: own.arrays["at_tokens"][..., AT_BUDGET] for arm, own in found.items() if arm in ORDER[4:]}
+    gains = {arm: own.arrays["at_tokens"][..., AT_BUDGET] for arm, own in found.items() if arm in ORDER[3:]}
     for arm, value in gains.items():
         nested(f"backtracking_gain_{arm}", "probability", _difference, value, start)
     nested("backtracking_gain_ratio", "times the gain", ratio_of_gains, gains[best.arm], gains["grpo"], start)
@@ -94,7 +95,7 @@ def _headline(found: dict[str, Tested], path: Path) -> None:
     seeds("backtrack_gain_difference_star", "probability", mean_gain(mrt_star), mean_gain(warm))
     seeds("backtrack_right_line_difference", "share", right_lines(best), right_lines(warm))
     seeds("backtrack_right_line_difference_grpo", "share", right_lines(grpo), right_lines(warm))
-    losses = {arm: [loss(run) for run in tested(arm)] for arm in SCHEMES}
+    losses = {arm: [loss(run) for run in seed_runs(arm)] for arm in SCHEMES}
     seeds("warm_start_loss_backtrack_minus_rise", "nats per token", losses["warm_start"], losses["rise"])
     seeds("warm_start_loss_backtrack_minus_star", "nats per token", losses["warm_start"], losses["star_data"])
 
