@@ -40,9 +40,11 @@ test: $(STAMP) ## ruff, mypy and all tests; executes every notebook to a tempora
 test-vllm: $(VLLM_STAMP) ## the tests that need vLLM, on its CPU build in .venv-vllm
 	@$(VLLM_RUN) -m pytest -m vllm $$(grep -lE 'mark\.vllm' tests/test_*.py)
 
-base: $(STAMP) ## train the base reasoners into data/models and measure them (45 minutes; resumes)
+base: $(STAMP) ## train the base reasoners into data/models and measure them (75 minutes; resumes)
 	$(RUN) -m mrt_lib.base_reasoner
 	$(RUN) -m mrt_lib.base_checks
+	$(RUN) -m mrt_lib.backtracking_base
+	$(RUN) -m mrt_lib.backtracking_checks
 	$(RUN) -m tools.readme
 
 problems: $(STAMP) ## write the shipped problem files into data/problems
