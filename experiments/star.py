@@ -17,7 +17,7 @@ import torch
 from experiments.__main__ import main
 from experiments.headline import ratio_of_gains
 from experiments.load import arm_runs
-from experiments.measure import EPISODE_TOKENS, test, validate
+from experiments.measure import EPISODE_TOKENS, test_thoughts, validate
 from experiments.plan import BUDGETS, RATES, TASKS, TUNING_SEED
 from experiments.records import read_arrays, read_facts, write_run
 from experiments.run import SCRATCH
@@ -96,7 +96,7 @@ def execute(run: StarRun) -> None:
     torch.set_num_threads(1)
     trainer = make_trainer(run)
     log = run_star(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, rows))
-    arrays = {} if run.tuning else test(trainer.policy, TASKS[TASK])
+    arrays = {} if run.tuning else test_thoughts(trainer.policy, TASKS[TASK])
     facts = {
         "run": asdict(run),
         "arm": repr(trainer.arm),
@@ -130,13 +130,25 @@ def _watch(trainer: StarTrainer, log: list[dict[str, float]]) -> None:
     log[-1] |= {f"validation_J{k}": float(value[k]) for k in range(1, 9)}
 
 
-def values(arm: str, base: str, runs: Path = RUNS) -> np.ndarray | None:
-    """Test J after 4 episodes of the tuned arm, shape (seeds, problems); None before all seeds are done."""
-    best = chosen(arm, runs)
-    seeds = [replace(best, seed=seed, base=base) for seed in SEEDS] if best else []
-    if not seeds or not all(run.done(runs) for run in seeds):
-        return None
-    return np.stack([read_arrays(run.name, runs)["value"][:, BUDGETS[TASK]] for run in seeds])
+def values(base: str, runs: Path = RUNS) -> dict[str, np.ndarray]:
+    """Test J after 4 episodes of every tuned arm, shape (seeds, problems), at the seeds that all arms have.
+
+    Empty before there are two of them.
+    """
+    tuned = {arm: chosen(arm, runs) for arm in ARMS}
+    if any(best is None for best in tuned.values()):
+        return {}
+    by_seed = [
+        {arm: replace(best, seed=seed, base=base) for arm, best in tuned.items() if best} for seed in SEEDS
+    ]
+    whole = [own for own in by_seed if all(run.done(runs) for run in own.values())]
+    if len(whole) < 2:
+        return {}
+    names = {arm: [own[arm].name for own in whole] for arm in ARMS}
+    return {
+        arm: np.stack([read_arrays(name, runs)["value"][:, BUDGETS[TASK]] for name in own])
+        for arm, own in names.items()
+    }
 
 
 def headline_reading(runs: Path = RUNS) -> str | None:
@@ -148,12 +160,12 @@ def headline_reading(runs: Path = RUNS) -> str | None:
 
 
 def write_headline(runs: Path = RUNS, path: Path = SUMMARY) -> None:
-    """Record gains, `i4.mrt_star_gain_ratio` and the difference of gains, on every base that is complete."""
+    """Record gains, `i4.mrt_star_gain_ratio` and the difference of gains, on every base with two seeds."""
     reading = headline_reading(runs)
     for base in BASES:
-        found = {arm: values(arm, base, runs) for arm in ARMS}
+        found = values(base, runs)
         untrained = arm_runs("untrained", base=base)
-        if reading is None or untrained is None or any(value is None for value in found.values()):
+        if reading is None or untrained is None or not found:
             continue
         start = np.broadcast_to(untrained.arrays["value"][0, :, BUDGETS[TASK]], found["star"].shape)
         end = "" if base == "base" else f"_{base}"
