@@ -133,8 +133,8 @@ A Qwen3 of 0.8M parameters that this repository trained from random weights on d
 
 * **Data**: traces on new training problems, written while training. Decisions are chance; a demonstration
   goes back to the right line with a probability drawn from {right}, else to a random one; at most {longest}
-  attempts; a share of {forced} is cut by the forced-termination text. A share of {calibration} of the examples
-  teaches only to answer, after the thought of a better searcher. Answers copy what is decided and toss a coin
+  attempts; a share of {forced} is cut by the forced-termination text. A share of {calibration} of the
+  examples teaches only to answer, after the thought of a better searcher. Answers copy what is decided and toss a coin
   for every other line.
 * **Training**: {steps} steps, {tokens} tokens, AdamW, peak learning rate {learning_rate}, seed {seed},
   {minutes} minutes on {device}, commit {commit}.
@@ -142,8 +142,8 @@ A Qwen3 of 0.8M parameters that this repository trained from random weights on d
 
 ![loss](loss.png)
 
-Quality on every fourth test problem (mean with 95% bootstrap interval over problems; {rollouts} rollouts each at
-temperature 1; J is exact). `judgement_error` is the mean distance of J from the value under a perfect
+Quality on every fourth test problem (mean with 95% bootstrap interval over problems; {rollouts} rollouts
+each at temperature 1; J is exact). `judgement_error` is the mean distance of J from the value under a perfect
 judge, where that is known. Made by `python -m mrt_lib.backtracking_checks`.
 
 {table}
