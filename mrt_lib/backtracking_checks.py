@@ -134,8 +134,8 @@ A Qwen3 of 0.8M parameters that this repository trained from random weights on d
 * **Data**: traces on new training problems, written while training. Decisions are chance; a demonstration
   goes back to the right line with a probability drawn from {right}, else to a random one; at most {longest}
   attempts; a share of {forced} is cut by the forced-termination text. A share of {calibration} of the
-  examples teaches only to answer, after the thought of a better searcher. Answers copy what is decided and toss a coin
-  for every other line.
+  examples teaches only to answer, after the thought of a better searcher. Answers copy what is decided and
+  toss a coin for every other line.
 * **Training**: {steps} steps, {tokens} tokens, AdamW, peak learning rate {learning_rate}, seed {seed},
   {minutes} minutes on {device}, commit {commit}.
 * **Use**: a testbed for backtracking; of no use for anything else. License MIT.
