@@ -1,6 +1,7 @@
 """The subset-sum reasoner: demonstrations, a miniature training, and the checks."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from mrt_lib.backtracking_base import NAME, TASK, build_tokenizer, demonstration
 from mrt_lib.backtracking_checks import grade_lines, main, true_value
 from mrt_lib.finetuning import FinetuneConfig
 from mrt_lib.reasoner import load_reasoner
+from mrt_lib.results import sha256
 from mrt_lib.tasks import SubsetSum
 from mrt_lib.tasks.backtracking import decided, guess
 from mrt_lib.tasks.backtracking_text import read_attempts
@@ -16,6 +18,7 @@ from mrt_lib.tasks.subset_sum import solution_of, split_of
 from mrt_lib.templates import encode
 
 TOKENIZER = build_tokenizer()
+SHIPPED = Path("data/models") / NAME
 PROBLEM = SubsetSum(4).problem([12, 5, 4, 2], 21)  # take take take skip
 WRONG = "try Line 1 take 12 9 Line 2 skip 5 9 Line 3 take 4 5 Line 4 take 2 3"
 
@@ -112,3 +115,16 @@ def test_a_miniature_is_trained_measured_and_described(tmp_path, monkeypatch):
     assert card.startswith("# backtracker: a subset-sum reasoner")
     assert "| J_4_attempts |" in card
     assert "{" not in card
+
+
+def test_the_shipped_reasoner_writes_and_judges_well_and_chooses_by_chance():
+    quality = json.loads((SHIPPED / "quality.json").read_text())
+    assert quality["provenance"]["sha256"] == sha256(SHIPPED / "model.safetensors")
+    found = quality["tasks"][TASK.name]
+    assert min(found[name]["low"] for name in ("number", "rule", "arithmetic", "format")) > 0.97
+    assert found["judgement_error"]["high"] < 0.01
+    assert found["J0"]["value"] == pytest.approx(0.5**5, abs=0.002)
+    assert found["right_line"]["high"] < 0.35
+    assert (
+        found["J_1_attempts"]["value"] < found["J_2_attempts"]["value"] < found["J_4_attempts"]["value"] < 0.2
+    )
