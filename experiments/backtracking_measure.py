@@ -36,7 +36,7 @@ def validate(policy: Policy) -> float:
 
 
 def test(policy: Policy) -> dict[str, np.ndarray]:
-    """Per-problem numbers on every fourth test problem.
+    """Per-problem numbers on every fifth test problem.
 
     Returns:
         value: (problems, 9) mean J before the first and after 1 .. 8 attempts.
@@ -49,7 +49,7 @@ def test(policy: Policy) -> dict[str, np.ndarray]:
         maj_right, maj_tokens: (problems, 4) majority of 1, 2, 4 and 8 samples within the training context.
         stream_right, stream_tokens: (problems, 4) one stream of 1, 2, 4 and 8 training contexts.
     """
-    found = _evaluate(policy, "test", 4, ROLLOUTS, 4 * CONTEXT)
+    found = _evaluate(policy, "test", 5, ROLLOUTS, 4 * CONTEXT)
     ways = np.array(ways_back(found, policy.tokenizer)).reshape(-1, 6)
     names = ("problem", "line", "right", "before", "after", "redone")
     return {
@@ -76,7 +76,7 @@ def _per_problem(found: Evaluation, numbers: list) -> np.ndarray:
 
 def _spent(policy: Policy) -> dict[str, np.ndarray]:
     """Votes and streams, with every token they generate."""
-    problems = TASK.problems["test"][::4]
+    problems = TASK.problems["test"][::5]
     answering = replace(policy.answering, max_new_tokens=ANSWER_TOKENS)
     solver = Solver(policy.engine, policy.tokenizer, policy.template, TASK, Sampling(CONTEXT, 1.0), answering)
     samples = draw(solver, problems, VOTES, SEED)

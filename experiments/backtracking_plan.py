@@ -12,10 +12,10 @@ from mrt_lib.algorithms import GRPO, Arm, MRTBacktrack, MRTExact, MRTSTaR, STaR,
 
 RUNS = Path("data/results/backtracking")
 SEEDS = range(5)
-RATES = (1.5e-3, 3e-3)
-WARM_STEPS, WARM_TOKENS = 100, 2048
-RL_STEPS = 100
-ITERATIONS, STAR_STEPS, STEP_TOKENS = 3, 50, 1024
+RL_RATES, STAR_RATES = (4e-4, 8e-4), (8e-4, 1.6e-3)
+WARM_STEPS, WARM_TOKENS = 50, 2048
+RL_STEPS = 80
+ITERATIONS, STAR_STEPS, STEP_TOKENS = 3, 40, 1024
 SCHEMES = {"warm_start": "backtrack", "rise": "rise", "star_data": "star"}
 LOSS_ONLY = "star_data"
 RL: dict[str, Arm] = {
@@ -96,7 +96,8 @@ def warm(seed: int, arm: str = "warm_start") -> BacktrackingRun:
 
 def tuning_runs(arm: str) -> list[BacktrackingRun]:
     """Two learning rates for every arm."""
-    return [BacktrackingRun(arm, rate, TUNING_SEED) for rate in RATES]
+    rates = STAR_RATES if arm in STAR else RL_RATES
+    return [BacktrackingRun(arm, rate, TUNING_SEED) for rate in rates]
 
 
 def chosen(arm: str) -> BacktrackingRun | None:

@@ -7,7 +7,7 @@ of a run it does that run alone.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -42,7 +42,7 @@ ARMS: dict[str, StarArm] = {
     "mrt_star_cut": MRTSTaR("cut"),
     "imitate_all": ImitateAll(),
 }
-READINGS = ("mrt_star_rank", "mrt_star_cut")
+READINGS, CONTROL = ("mrt_star_rank", "mrt_star_cut"), "imitate_all"
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,10 @@ def chosen(arm: str, runs: Path = RUNS) -> StarRun | None:
 
 
 def plan(runs: Path = RUNS) -> list[StarRun]:
-    """Every run that can be started now or is done: tuning, then base by base, seed by seed."""
+    """Every run that can be started now or is done: tuning, base by base, seed by seed, the control last."""
     tuned = [best for arm in ARMS if (best := chosen(arm, runs))]
     tests = [replace(run, seed=seed, base=base) for base in BASES for seed in SEEDS for run in tuned]
+    tests.sort(key=lambda run: run.arm == CONTROL)
     return [run for arm in ARMS for run in tuning_runs(arm)] + tests
 
 
@@ -130,25 +131,21 @@ def _watch(trainer: StarTrainer, log: list[dict[str, float]]) -> None:
     log[-1] |= {f"validation_J{k}": float(value[k]) for k in range(1, 9)}
 
 
-def values(base: str, runs: Path = RUNS) -> dict[str, np.ndarray]:
-    """Test J after 4 episodes of every tuned arm, shape (seeds, problems), at the seeds that all arms have.
+def values(arms: Sequence[str], base: str, runs: Path = RUNS) -> dict[str, np.ndarray]:
+    """Test J after 4 episodes of tuned arms, shape (seeds, problems), at the seeds that all of `arms` have.
 
     Empty before there are two of them.
     """
-    tuned = {arm: chosen(arm, runs) for arm in ARMS}
-    if any(best is None for best in tuned.values()):
+    tuned = {arm: best for arm in arms if (best := chosen(arm, runs))}
+    if len(tuned) < len(arms):
         return {}
-    by_seed = [
-        {arm: replace(best, seed=seed, base=base) for arm, best in tuned.items() if best} for seed in SEEDS
-    ]
-    whole = [own for own in by_seed if all(run.done(runs) for run in own.values())]
+    by_seed = [[replace(best, seed=seed, base=base) for best in tuned.values()] for seed in SEEDS]
+    whole = [own for own in by_seed if all(run.done(runs) for run in own)]
     if len(whole) < 2:
         return {}
-    names = {arm: [own[arm].name for own in whole] for arm in ARMS}
-    return {
-        arm: np.stack([read_arrays(name, runs)["value"][:, BUDGETS[TASK]] for name in own])
-        for arm, own in names.items()
-    }
+    at = BUDGETS[TASK]
+    found = [[read_arrays(run.name, runs)["value"][:, at] for run in own] for own in whole]
+    return {arm: np.stack([own[i] for own in found]) for i, arm in enumerate(tuned)}
 
 
 def headline_reading(runs: Path = RUNS) -> str | None:
@@ -163,20 +160,23 @@ def write_headline(runs: Path = RUNS, path: Path = SUMMARY) -> None:
     """Record gains, `i4.mrt_star_gain_ratio` and the difference of gains, on every base with two seeds."""
     reading = headline_reading(runs)
     for base in BASES:
-        found = values(base, runs)
+        found = values(("star", *READINGS), base, runs) | values((CONTROL,), base, runs)
         untrained = arm_runs("untrained", base=base)
-        if reading is None or untrained is None or not found:
+        if reading is None or untrained is None or "star" not in found:
             continue
-        start = np.broadcast_to(untrained.arrays["value"][0, :, BUDGETS[TASK]], found["star"].shape)
+        start = untrained.arrays["value"][0, :, BUDGETS[TASK]]
         end = "" if base == "base" else f"_{base}"
         for arm, value in found.items():
-            _record(f"{arm}_gain{end}", _difference, "probability", path, value, start)
+            _record(
+                f"{arm}_gain{end}", _gain, "probability", path, value, np.broadcast_to(start, value.shape)
+            )
         own, plain = found[reading], found["star"]
-        _record(f"mrt_star_gain_ratio{end}", ratio_of_gains, "times the gain", path, own, plain, start)
-        _record(f"mrt_star_gain_difference{end}", _difference, "probability", path, own, plain)
+        same = np.broadcast_to(start, own.shape)
+        _record(f"mrt_star_gain_ratio{end}", ratio_of_gains, "times the gain", path, own, plain, same)
+        _record(f"mrt_star_gain_difference{end}", _gain, "probability", path, own, plain)
 
 
-def _difference(a: np.ndarray, b: np.ndarray) -> float:
+def _gain(a: np.ndarray, b: np.ndarray) -> float:
     return float(a.mean() - b.mean())
 
 

@@ -10,9 +10,11 @@ from experiments import backtracking, backtracking_plan, backtracking_results
 from experiments.backtracking_measure import TIMES, TOKEN_GRID
 from experiments.backtracking_plan import (
     ARMS,
-    RATES,
+    RL_RATES,
     SCHEMES,
     SEEDS,
+    STAR,
+    STAR_RATES,
     BacktrackingRun,
     chosen,
     plan,
@@ -71,8 +73,9 @@ def test_two_rates_are_tried_for_every_arm_and_nothing_starts_before_its_tuning(
     tune()
     runs = plan()
     assert len({run.name for run in runs}) == len(runs)
-    assert len(runs) == 2 + len(ARMS) * len(RATES) + len(SEEDS) * (len(SCHEMES) + len(ARMS))
-    assert {run.rate for run in runs if run.arm in ARMS and not run.tuning} == {RATES[1]}
+    assert len(runs) == 2 + len(ARMS) * 2 + len(SEEDS) * (len(SCHEMES) + len(ARMS))
+    rates = {run.arm: run.rate for run in runs if run.arm in ARMS and not run.tuning}
+    assert rates == {arm: (STAR_RATES if arm in STAR else RL_RATES)[1] for arm in ARMS}
     assert [run.arm for run in runs if not run.tested and not run.tuning] == ["star_data"] * len(SEEDS)
     assert BacktrackingRun("star", 1e-3, 3).warm_start == warm(3)
 

@@ -7,7 +7,17 @@ from experiments import star
 from experiments.load import arm_runs
 from experiments.plan import RATES, TUNING_SEED
 from experiments.records import read_facts, write_run
-from experiments.star import ARMS, BASES, SEEDS, StarRun, chosen, headline_reading, plan, tuning_runs
+from experiments.star import (
+    ARMS,
+    BASES,
+    READINGS,
+    SEEDS,
+    StarRun,
+    chosen,
+    headline_reading,
+    plan,
+    tuning_runs,
+)
 from mrt_lib.results import read_summary, sha256
 
 SHIPPED_RUNS = sorted(path.parent.name for path in star.RUNS.glob("*/run.json"))
@@ -89,7 +99,7 @@ def test_the_recorded_ratio_follows_from_the_raw_runs():
     row = read_summary().get("i4.mrt_star_gain_ratio")
     if row is None:
         pytest.skip("not measured yet")
-    found = star.values("base")
+    found = star.values(("star", *READINGS), "base")
     own, plain = found[headline_reading()].mean(), found["star"].mean()
     start = np.mean(UNTRAINED["base"][:, 4])
     assert row["value"] == pytest.approx((own - start) / (plain - start), rel=1e-6)
