@@ -129,6 +129,8 @@ def _policy(learner: Learner, tokenizer: PreTrainedTokenizerFast) -> Policy:
 
 
 if __name__ == "__main__":
+    from experiments.figures import write_backtracking_figure
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", nargs="?", help="name of one run to do alone")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
@@ -138,3 +140,4 @@ if __name__ == "__main__":
     else:
         main(options.jobs, plan, "experiments.backtracking")
         write_results()
+        write_backtracking_figure()

@@ -11,13 +11,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import curriculum_results
+from experiments import backtracking_results, curriculum_results
 from experiments.headline import BEST_GRPO, best_arm
 from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import EPISODES
 from experiments.plan import ARMS, BUDGETS
 from experiments.test_time_results import TABLE
 from mrt_lib import plots
+from mrt_lib.backtracking_plots import draw_accuracy
 from mrt_lib.stats import Interval, bootstrap, bootstrap_means
 from mrt_lib.tasks import RootSearch
 from mrt_lib.test_time_plots import draw_test_time
@@ -34,6 +35,7 @@ def write_figures() -> None:
         plots.use_style()
         _save(draw_test_time(pd.read_csv(TABLE)), "test_time.png")
     write_curriculum_figure()
+    write_backtracking_figure()
     base, best = arm_runs("untrained"), best_arm()
     rivals = [arm for name in ("grpo", "grpo_exact") if (arm := arm_runs(name))]
     if not (base and best and rivals):
@@ -52,6 +54,16 @@ def write_curriculum_figure() -> None:
     if curriculum_results.TABLE.exists():
         plots.use_style()
         _save(draw_curriculum(pd.read_csv(curriculum_results.TABLE)), "curriculum.png")
+
+
+def write_backtracking_figure() -> None:
+    """Redraw the figure of the backtracking arms if all of them are there."""
+    found = {arm: own for arm in backtracking_results.ORDER if (own := backtracking_results.read(arm))}
+    if set(backtracking_results.ORDER) <= set(found):
+        plots.use_style()
+        best = backtracking_results.best_mrt(found).arm
+        frame = pd.read_csv(backtracking_results.TABLE)
+        _save(draw_accuracy(frame, backtracking_results.BUDGET, best), "backtracking.png")
 
 
 def draw_curriculum(frame: pd.DataFrame) -> Figure:

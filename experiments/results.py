@@ -1,6 +1,6 @@
 """`python -m experiments.results`: rebuild tables, figures and headline numbers from the raw runs."""
 
-from experiments import curriculum_results
+from experiments import backtracking_results, curriculum_results, star
 from experiments.figures import write_figures
 from experiments.headline import write_headline
 from experiments.tables import write_tables
@@ -10,5 +10,7 @@ if __name__ == "__main__":
     write_tables()
     write_headline()
     write_results()
+    star.write_headline()
+    backtracking_results.write_results()
     curriculum_results.write_results()
     write_figures()

@@ -46,7 +46,8 @@ def names(path):
 @pytest.mark.parametrize("folder", MODELS, ids=str)
 def test_every_model_says_what_it_is_and_what_it_may_be_used_for(folder):
     card = (folder / "README.md").read_text()
-    for said in ("root_search_31", "License", "MIT", "Use", "Seed", "Data", "commit", "python -m"):
+    assert re.search(r"root_search_31|subset_sum_5", card)
+    for said in ("License", "MIT", "Use", "Seed", "Data", "commit", "python -m"):
         assert said.lower() in card.lower(), said
 
 
