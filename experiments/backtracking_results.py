@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.backtracking_measure import AROUND, CONTEXT, TIMES, TOKEN_GRID
-from experiments.backtracking_plan import RUNS, SCHEMES, BacktrackingRun, facts, seed_runs
+from experiments.backtracking_plan import ARMS, RUNS, SCHEMES, SEEDS, BacktrackingRun, facts, seed_runs
 from experiments.headline import ratio_of_gains
 from experiments.records import read_arrays
 from mrt_lib.regret import tokens_to_accuracy
@@ -36,9 +36,20 @@ class Tested:
     ways: list[dict[str, np.ndarray]]
 
 
+def complete_seeds() -> list[int]:
+    """The seeds that every warm start and every arm has; the tables and numbers use these alone."""
+    grids = [seed_runs(arm) for arm in (*SCHEMES, *ARMS)]
+    return [seed for seed in SEEDS if all(grids) and all(own[seed].done() for own in grids)]
+
+
+def runs_of(arm: str) -> list[BacktrackingRun]:
+    """The runs of an arm at the complete seeds; "untrained" has one run."""
+    return [run for run in seed_runs(arm) if run.arm == "untrained" or run.seed in complete_seeds()]
+
+
 def read(arm: str) -> Tested | None:
-    """An arm whose seeds are all done, else None."""
-    runs = seed_runs(arm)
+    """An arm at the complete seeds; None if there is none."""
+    runs = runs_of(arm)
     found = [facts(run) for run in runs]
     if not runs or not all(found):
         return None
@@ -49,12 +60,11 @@ def read(arm: str) -> Tested | None:
 
 
 def write_results(path: Path = SUMMARY) -> None:
-    """Write the table, and the numbers whose arms are complete."""
+    """Write the table, and from two complete seeds on the numbers."""
     found = {arm: own for arm in ORDER if (own := read(arm))}
     if found:
         pd.concat([_rows(own) for own in found.values()]).to_csv(TABLE, index=False, float_format="%.6g")
-    warm = [run for arm in SCHEMES for run in seed_runs(arm)]
-    if set(ORDER) <= set(found) and all(run.done() for run in warm):
+    if set(ORDER) <= set(found) and len(complete_seeds()) > 1:
         _headline(found, path)
 
 
@@ -95,7 +105,7 @@ def _headline(found: dict[str, Tested], path: Path) -> None:
     seeds("backtrack_gain_difference_star", "probability", mean_gain(mrt_star), mean_gain(warm))
     seeds("backtrack_right_line_difference", "share", right_lines(best), right_lines(warm))
     seeds("backtrack_right_line_difference_grpo", "share", right_lines(grpo), right_lines(warm))
-    losses = {arm: [loss(run) for run in seed_runs(arm)] for arm in SCHEMES}
+    losses = {arm: [loss(run) for run in runs_of(arm)] for arm in SCHEMES}
     seeds("warm_start_loss_backtrack_minus_rise", "nats per token", losses["warm_start"], losses["rise"])
     seeds("warm_start_loss_backtrack_minus_star", "nats per token", losses["warm_start"], losses["star_data"])
 

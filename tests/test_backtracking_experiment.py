@@ -21,7 +21,15 @@ from experiments.backtracking_plan import (
     seed_runs,
     warm,
 )
-from experiments.backtracking_results import AT_BUDGET, BUDGET, ORDER, fewer_tokens, read, write_results
+from experiments.backtracking_results import (
+    AT_BUDGET,
+    BUDGET,
+    ORDER,
+    complete_seeds,
+    fewer_tokens,
+    read,
+    write_results,
+)
 from experiments.plan import TUNING_SEED
 from experiments.records import read_facts, write_run
 from mrt_lib.results import read_summary, sha256
@@ -105,12 +113,16 @@ def test_numbers_of_runs_with_known_curves(made_up):
     assert set(table.metric) == {"J_attempts", "J_tokens", "maj", "stream"}
 
 
-def test_an_arm_with_a_missing_seed_is_not_there(made_up):
+def test_a_seed_counts_only_when_every_run_of_it_is_there(made_up):
     tune()
-    for run in seed_runs("grpo")[:-1]:
-        write_run(run.folder, {"validation_J": 0.1}, [], arrays(0.4))
-    assert read("grpo") is None
+    for run in plan():
+        if run.seed == 0 or (run.seed == 1 and run.arm != "grpo"):
+            facts, log = {"validation_J": 0.1}, [{"loss": 0.1}] if run.warms else []
+            write_run(run.folder, facts, log, arrays(0.4) if run.tested else {})
+    assert complete_seeds() == [0]
+    assert len(read("star").facts) == 1
     write_results(made_up / "summary.json")
+    assert pd.read_csv(made_up / "table.csv").seeds.eq(1).all()
     assert not (made_up / "summary.json").exists()
 
 
