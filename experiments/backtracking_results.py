@@ -97,6 +97,8 @@ def _headline(found: dict[str, Tested], path: Path) -> None:
     nested("backtracking_gain_ratio_star", "times the gain", ratio_of_gains, *pair)
     streams, votes = (best.arrays[name][..., TIMES.index(4)] for name in ("stream_right", "maj_right"))
     nested("backtracking_linearised_vs_parallel_4x", "probability", _difference, streams, votes)
+    spent = [best.arrays[name] for name in ("stream_right", "stream_tokens", "maj_right", "maj_tokens")]
+    nested("backtracking_linearised_vs_parallel_4x_spent", "probability", lead_at_spent_tokens, *spent)
 
     def seeds(name: str, unit: str, own: list[float], rival: list[float]) -> None:
         record(f"i4.{name}", bootstrap(_difference, own, rival, seed=0), unit, COMMAND, path)
@@ -118,6 +120,20 @@ def fewer_tokens(own: np.ndarray, rival: np.ndarray) -> float:
     """
     curve, other = own.mean((0, 1)), rival.mean((0, 1))
     return BUDGET / tokens_to_accuracy(TOKEN_GRID, curve, float(other[AT_BUDGET]))
+
+
+def lead_at_spent_tokens(
+    right: np.ndarray, tokens: np.ndarray, votes: np.ndarray, vote_tokens: np.ndarray
+) -> float:
+    """Accuracy of streams of 4 contexts minus that of votes with the tokens that the streams really spent.
+
+    Args:
+        right, tokens: of streams of 1, 2, 4 and 8 contexts, shape (seeds, problems, 4).
+        votes, vote_tokens: of majorities of 1, 2, 4 and 8; on the straight lines between them.
+    """
+    at = TIMES.index(4)
+    spent, price = tokens[..., at].mean(), vote_tokens.mean((0, 1))
+    return float(right[..., at].mean() - np.interp(spent, price, votes.mean((0, 1))))
 
 
 def mean_gain(own: Tested) -> list[float]:

@@ -27,6 +27,7 @@ from experiments.backtracking_results import (
     ORDER,
     complete_seeds,
     fewer_tokens,
+    lead_at_spent_tokens,
     read,
     write_results,
 )
@@ -108,6 +109,7 @@ def test_numbers_of_runs_with_known_curves(made_up):
     assert found["backtrack_right_line_difference"]["value"] == pytest.approx(0)
     assert found["warm_start_loss_backtrack_minus_rise"]["value"] == pytest.approx(-0.2)
     assert found["backtracking_linearised_vs_parallel_4x"]["value"] == pytest.approx(0)
+    assert found["backtracking_linearised_vs_parallel_4x_spent"]["value"] == pytest.approx(0)
     table = pd.read_csv(made_up / "table.csv")
     assert set(table.arm) == set(ORDER)
     assert set(table.metric) == {"J_attempts", "J_tokens", "maj", "stream"}
@@ -124,6 +126,12 @@ def test_a_seed_counts_only_when_every_run_of_it_is_there(made_up):
     write_results(made_up / "summary.json")
     assert pd.read_csv(made_up / "table.csv").seeds.eq(1).all()
     assert not (made_up / "summary.json").exists()
+
+
+def test_a_stream_is_compared_with_votes_at_the_tokens_that_it_spent():
+    prices, right = np.full((2, 3, 4), (10.0, 20.0, 40.0, 80.0)), np.full((2, 3, 4), (0.1, 0.2, 0.4, 0.8))
+    # The stream of 4 contexts spent 30 tokens, where votes are halfway from .2 to .4.
+    assert lead_at_spent_tokens(right + 0.1, prices - 10, right, prices) == pytest.approx(0.5 - 0.3)
 
 
 def test_an_arm_that_never_gets_there_saves_no_token():
