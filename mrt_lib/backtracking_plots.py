@@ -27,11 +27,11 @@ def draw_accuracy(frame: pd.DataFrame, context: int, best: str) -> Figure:
     thin = curves[curves.x.isin(sorted(curves.x.unique())[::6])]
     draw_curves(thin, "tokens: prompt, thought, stop text, answer", "value J, probability", ax=left)
     left.axvline(context, color="#555555", lw=1, ls=":")
-    left.text(context + 2, 0.97, "training context", fontsize=8, color="#555555", va="top")
+    left.text(context + 2, 0.01, "training context", fontsize=8, color="#555555")
     for arm in ("grpo", best):
         for metric, dash, words in (("maj", ":", "majority of k"), ("stream", "-", "one stream")):
             _budgets(right, frame[(frame.arm == arm) & (frame.metric == metric)], arm, dash, words)
-    right.set(xlabel="tokens sampled", ylabel="accuracy", xscale="log", ylim=(0, 1.02))
+    right.set(xlabel="tokens sampled", ylabel="accuracy", xscale="log", ylim=(0, 1.12 * frame.high.max()))
     right.set_xticks([50, 100, 200, 400], ["50", "100", "200", "400"])
     right.minorticks_off()
     for ax in (left, right):

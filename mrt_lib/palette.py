@@ -50,7 +50,7 @@ SERIES: dict[str, tuple[str, str, str]] = {
     "mrt_star_rank": ("#3a9679", "-", "<"),
     "mrt_star_cut": ("#0d4f3c", "-", ">"),
     "mrt_star": ("#0d4f3c", "-", ">"),
-    "warm_start": ("#2f6db3", "-.", "o"),
+    "warm_start": ("#a062bd", "-.", "o"),
     "rise": ("#8cc5e3", "--", "v"),
     "star_data": ("#cfa9de", ":", "X"),
     "mrt_backtrack": ("#3a9679", "-.", "^"),

@@ -42,6 +42,14 @@ NUMBERS = {
     "i4.one_trace_vs_base_maj8_tokens": "tokens of one MRT trace / of the base's maj@8, which it beats",
     "i4.linearised_vs_parallel_4x": "one stream of 4 budgets minus maj@4, accuracy of the MRT model",
     "i4.linearised_vs_parallel_4x_spent": "the same at the tokens that the stream really spent",
+    "i4.mrt_star_gain_ratio": "gain of MRT (STaR) / STaR's gain, equal learnt tokens",
+    "i4.backtracking_token_efficiency": "backtracking: tokens that GRPO needs / the best MRT (RL) arm needs",
+    "i4.backtracking_token_efficiency_vs_rise": "the same against RISE-style attempts",
+    "i4.backtrack_right_line_difference": "ways back to the right line, best MRT (RL) arm minus warm start",
+    "i4.backtracking_linearised_vs_parallel_4x": "backtracking: one stream of 4 contexts minus maj@4",
+    "i4.backtracking_linearised_vs_parallel_4x_spent": "the same at the tokens that the stream really spent",
+    "i4.short_vs_long_regret_grpo": "GRPO: regret of training with 2 episodes minus with 8, equal tokens",
+    "i4.curriculum_regret_grpo": "GRPO: regret of 2, then 8 episodes minus 8 alone, equal tokens",
 }
 
 
