@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.curriculum import ARMS, RUNS, SEEDS, TRAININGS, seed_runs
+from experiments.curriculum import ARMS, RUNS, SEEDS, seed_runs
 from experiments.load import arm_runs
 from experiments.measure import EPISODES, REGRET_BUDGETS
 from experiments.records import read_arrays, read_facts
@@ -37,23 +37,17 @@ class Trained:
     tokens: int
 
 
-def complete_seeds(runs: Path = RUNS) -> list[int]:
-    """Seeds with every training of both arms, those of the main set included."""
-    main = [arm.seeds if (arm := arm_runs(name)) else [] for name in ARMS]
-    return [
-        seed
-        for seed in SEEDS
-        if len(own := seed_runs(seed)) == len(ARMS) * len(TRAININGS)
-        and all(run.done(runs) for run in own)
-        and all(seed in seeds for seeds in main)
-    ]
+def complete_seeds(arm: str, runs: Path = RUNS) -> list[int]:
+    """Seeds with every training of an arm, that of the main set included."""
+    main = own.seeds if (own := arm_runs(arm)) else []
+    by_seed = {seed: [run for run in seed_runs(seed) if run.arm == arm] for seed in SEEDS}
+    return [seed for seed, own in by_seed.items() if seed in main and all(run.done(runs) for run in own)]
 
 
 def trained(runs: Path = RUNS) -> dict[tuple[str, str], Trained]:
-    """Arm and training to what it did on the complete seeds; empty if there is none."""
-    seeds = complete_seeds(runs)
+    """Arm and training to what it did on the arm's complete seeds; arms without one are left out."""
     found = {}
-    for arm in ARMS if seeds else ():
+    for arm, seeds in ((arm, seeds) for arm in ARMS if (seeds := complete_seeds(arm, runs))):
         for training in ("only_2", MAIN, "only_8", "2_then_8"):
             found[arm, training] = _main(arm, seeds) if training == MAIN else _own(arm, training, seeds, runs)
     return found
@@ -75,7 +69,7 @@ def _own(arm: str, training: str, seeds: list[int], runs: Path) -> Trained:
 
 
 def write_results(runs: Path = RUNS, table: Path = TABLE, summary: Path = SUMMARY) -> None:
-    """The table from one complete seed on, `i4.*` from two on."""
+    """The table from one complete seed of an arm on, its `i4.*` from two on."""
     found = trained(runs)
     if not found:
         return
@@ -83,9 +77,8 @@ def write_results(runs: Path = RUNS, table: Path = TABLE, summary: Path = SUMMAR
     temporary = table.with_suffix(".tmp")
     frame.to_csv(temporary, index=False, float_format="%.6g")
     temporary.replace(table)
-    if len(complete_seeds(runs)) > 1:
-        for name, (interval, unit) in numbers(found).items():
-            record(f"i4.{name}", interval, unit, COMMAND, summary)
+    for name, (interval, unit) in numbers(found).items():
+        record(f"i4.{name}", interval, unit, COMMAND, summary)
 
 
 def _rows(arm: str, training: str, own: Trained) -> Iterator[tuple]:
@@ -98,19 +91,21 @@ def _rows(arm: str, training: str, own: Trained) -> Iterator[tuple]:
 
 
 def numbers(found: dict[tuple[str, str], Trained]) -> dict[str, tuple[Interval, str]]:
-    """The headline numbers and their units; intervals over seeds and problems, paired."""
+    """The headline numbers of arms with two seeds, and their units; intervals over seeds and problems, paired."""
 
     def regrets(arm: str, *trainings: str) -> list[np.ndarray]:
         return [found[arm, training].regret_oracle.mean(-1) for training in trainings]
 
     regret, result = "normalised regret", {}
-    for arm in ARMS:
+    several = [arm for arm in ARMS if (arm, MAIN) in found and len(found[arm, MAIN].value) > 1]
+    for arm in several:
         result[f"curriculum_regret_{arm}"] = _nested(_effect, *regrets(arm, "2_then_8", "only_8")), regret
         result[f"short_vs_long_regret_{arm}"] = _nested(_effect, *regrets(arm, "only_2", "only_8")), regret
         last = [found[arm, training].value[..., EPISODES] for training in ("2_then_8", "only_8")]
         result[f"curriculum_J{EPISODES}_{arm}"] = _nested(_effect, *last), "probability"
-    grpo, mrt = (regrets(arm, "2_then_8", "only_8") for arm in ARMS)
-    result["curriculum_on_mrt_minus_on_grpo"] = _nested(_difference_of_effects, *mrt, *grpo), regret
+    if len({len(found[arm, MAIN].value) for arm in several}) == 1 and len(several) == len(ARMS):
+        grpo, mrt = (regrets(arm, "2_then_8", "only_8") for arm in ARMS)
+        result["curriculum_on_mrt_minus_on_grpo"] = _nested(_difference_of_effects, *mrt, *grpo), regret
     return result
 
 

@@ -77,12 +77,17 @@ def draw_curriculum(frame: pd.DataFrame) -> Figure:
     values = frame[frame.metric == "J"].rename(columns={"training": "series"})
     for ax, arm in zip(axes, arms, strict=True):
         lines = pd.concat([_optimum(), values[values.arm == arm]])
-        plots.draw_curves(lines, "episodes of thought", "value J, probability", plots.LABELS[arm], ax)
+        plots.draw_curves(
+            lines,
+            "episodes of thought",
+            "value J, probability",
+            f"{plots.LABELS[arm]} ({lines.seeds.max():.0f} seeds)",
+            ax,
+        )
         ax.set(xlim=(0, EPISODES), ylim=(0, 1.03), xticks=range(0, EPISODES + 1, 4))
         ax.label_outer()
         ax.get_legend().remove()
-    seeds = f"{frame.seeds.iloc[0]} seeds"
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=seeds)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
