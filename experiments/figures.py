@@ -77,13 +77,8 @@ def draw_curriculum(frame: pd.DataFrame) -> Figure:
     values = frame[frame.metric == "J"].rename(columns={"training": "series"})
     for ax, arm in zip(axes, arms, strict=True):
         lines = pd.concat([_optimum(), values[values.arm == arm]])
-        plots.draw_curves(
-            lines,
-            "episodes of thought",
-            "value J, probability",
-            f"{plots.LABELS[arm]} ({lines.seeds.max():.0f} seeds)",
-            ax,
-        )
+        title = f"{plots.LABELS[arm]}, seeds: {lines.seeds.max():.0f}"
+        plots.draw_curves(lines, "episodes of thought", "value J, probability", title, ax)
         ax.set(xlim=(0, EPISODES), ylim=(0, 1.03), xticks=range(0, EPISODES + 1, 4))
         ax.label_outer()
         ax.get_legend().remove()

@@ -130,7 +130,10 @@ def test_the_figure_has_a_panel_for_each_arm_and_a_line_for_each_budget(tmp_path
     figure = draw_curriculum(pd.read_csv(tmp_path / "table.csv"))
     labels = ["optimum", "budget 2", "budget 4", "budget 8", "budget 2, then 8"]
     assert [[line.get_label() for line in ax.lines] for ax in figure.axes] == [labels, labels]
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["GRPO", "MRT, regret-to-go"]
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [
+        "GRPO, seeds: 2",
+        "MRT, regret-to-go, seeds: 2",
+    ]
     assert figure.axes[0].lines[4].get_ydata()[16] == pytest.approx(
         figure.axes[0].lines[3].get_ydata()[16] + 0.15, abs=1e-5
     )
