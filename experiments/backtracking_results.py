@@ -105,6 +105,9 @@ def _headline(found: dict[str, Tested], path: Path) -> None:
 
     seeds("backtrack_gain_difference", "probability", mean_gain(best), mean_gain(grpo))
     seeds("backtrack_gain_difference_star", "probability", mean_gain(mrt_star), mean_gain(warm))
+    paid = found["mrt_backtrack"]
+    seeds("backtrack_gain_difference_paid", "probability", mean_gain(paid), mean_gain(grpo))
+    seeds("backtrack_right_line_difference_paid", "share", right_lines(paid), right_lines(warm))
     seeds("backtrack_right_line_difference", "share", right_lines(best), right_lines(warm))
     seeds("backtrack_right_line_difference_grpo", "share", right_lines(grpo), right_lines(warm))
     losses = {arm: [loss(run) for run in runs_of(arm)] for arm in SCHEMES}

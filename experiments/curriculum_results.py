@@ -91,7 +91,7 @@ def _rows(arm: str, training: str, own: Trained) -> Iterator[tuple]:
 
 
 def numbers(found: dict[tuple[str, str], Trained]) -> dict[str, tuple[Interval, str]]:
-    """Headline numbers of arms with two seeds, with their units; intervals over seeds and problems, paired."""
+    """Headline numbers of arms with two seeds, with units; intervals over seeds and problems, paired."""
 
     def regrets(arm: str, *trainings: str) -> list[np.ndarray]:
         return [found[arm, training].regret_oracle.mean(-1) for training in trainings]

@@ -46,6 +46,7 @@ NUMBERS = {
     "i4.backtracking_token_efficiency": "backtracking: tokens that GRPO needs / the best MRT (RL) arm needs",
     "i4.backtracking_token_efficiency_vs_rise": "the same against RISE-style attempts",
     "i4.backtrack_right_line_difference": "ways back to the right line, best MRT (RL) arm minus warm start",
+    "i4.backtrack_right_line_difference_paid": "the same for the arm that pays ways back",
     "i4.backtracking_linearised_vs_parallel_4x": "backtracking: one stream of 4 contexts minus maj@4",
     "i4.backtracking_linearised_vs_parallel_4x_spent": "the same at the tokens that the stream really spent",
     "i4.short_vs_long_regret_grpo": "GRPO: regret of training with 2 episodes minus with 8, equal tokens",
