@@ -189,4 +189,4 @@ def test_bounded_choices_never_leave_too_much():
     rng = np.random.default_rng(0)
     rests = [write_lines(PROBLEM, bounded_choice, rng)[1].rest for _ in range(200)]
     assert max(rests) == 4  # the 9 left after 12 cannot be made from 4 and 2, so 5 is taken
-    assert max(write_lines(PROBLEM, random_choice, rng)[1].rest for _ in range(200)) == 23
+    assert max(write_lines(PROBLEM, random_choice, rng)[1].rest for _ in range(200)) == 21

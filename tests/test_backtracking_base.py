@@ -105,7 +105,7 @@ def test_a_miniature_is_trained_measured_and_described(tmp_path, monkeypatch):
     assert model.config.vocab_size == len(tokenizer) == len(TOKENIZER)
     assert json.loads((tmp_path / NAME / "training.json").read_text())["steps"] == 2
 
-    monkeypatch.setitem(TASK.problems, "test", TASK.problems["test"][:2])
+    monkeypatch.setitem(TASK.problems, "test", TASK.problems["test"][:8])
     main(["--models", str(tmp_path)])
     found = json.loads((tmp_path / NAME / "quality.json").read_text())
     assert found["thinking_budget_tokens"] == 40
