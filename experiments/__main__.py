@@ -60,6 +60,26 @@ def start(name: str, module: str) -> subprocess.Popen:
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
 
 
+def command_line(
+    module: str,
+    description: str,
+    plan: Callable[[], Sequence[Any]],
+    execute: Callable[[Any], None],
+    *afterwards: Callable[[], None],
+) -> None:
+    """`python -m MODULE [--jobs N]`: every run, then `afterwards`; with the name of a run that run alone."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("run", nargs="?", help="name of one run to do alone")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+    options = parser.parse_args()
+    if options.run:
+        execute(next(run for run in plan() if run.name == options.run))
+        return
+    main(options.jobs, plan, module)
+    for write in afterwards:
+        write()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")

@@ -6,7 +6,6 @@ seed. With the name of a run it does that run alone.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from experiments.__main__ import main
+from experiments.__main__ import command_line
 from experiments.backtracking_measure import ANSWER_TOKENS, CONTEXT, test, validate
 from experiments.backtracking_plan import (
     ARMS,
@@ -131,13 +130,4 @@ def _policy(learner: Learner, tokenizer: PreTrainedTokenizerFast) -> Policy:
 if __name__ == "__main__":
     from experiments.figures import write_backtracking_figure
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", nargs="?", help="name of one run to do alone")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    options = parser.parse_args()
-    if options.run:
-        execute(next(run for run in plan() if run.name == options.run))
-    else:
-        main(options.jobs, plan, "experiments.backtracking")
-        write_results()
-        write_backtracking_figure()
+    command_line("experiments.backtracking", __doc__, plan, execute, write_results, write_backtracking_figure)

@@ -20,12 +20,13 @@ from mrt_lib.test_time.parallel import draw
 ATTEMPT_TOKENS, BACK_TOKENS = 1 + 4 * TASK.numbers, 4
 CONTEXT = ATTEMPT_TOKENS + BACK_TOKENS + ATTEMPT_TOKENS
 ANSWER_TOKENS = 2 * TASK.numbers + 1
-AROUND = (
-    10 + 3 + ANSWER_TOKENS
-)  # prompt, "time up </think>", answer: what `Evaluation.tokens` adds to a thought
+# What `Evaluation.tokens` adds to a thought: prompt, "time up </think>" and answer.
+AROUND = TASK.numbers + 4 + 3 + ANSWER_TOKENS
+BUDGET = AROUND + CONTEXT
 TIMES = (1, 2, 4, 8)
-TOKEN_GRID = tuple(range(AROUND, AROUND + 4 * CONTEXT + 1, 2))
-REGRET_BUDGETS = tuple(AROUND + times * CONTEXT for times in (1, 2, 4))
+# From one token more than an empty thought on: the runs were measured so.
+TOKEN_GRID = tuple(range(AROUND + 1, AROUND + 4 * CONTEXT + 2, 2))
+REGRET_BUDGETS = tuple(AROUND + 1 + times * CONTEXT for times in (1, 2, 4))
 ATTEMPTS, ROLLOUTS, VOTES, SEED = 8, 4, 8, 77
 
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.backtracking_measure import AROUND, CONTEXT, TIMES, TOKEN_GRID
+from experiments.backtracking_measure import BUDGET, TIMES, TOKEN_GRID
 from experiments.backtracking_plan import ARMS, RUNS, SCHEMES, SEEDS, BacktrackingRun, facts, seed_runs
 from experiments.headline import ratio_of_gains
-from experiments.records import read_arrays
-from mrt_lib.regret import tokens_to_accuracy
+from experiments.records import read_arrays, write_table
+from experiments.statistics import difference, fewer_tokens
 from mrt_lib.results import SUMMARY, record
 from mrt_lib.stats import bootstrap, bootstrap_means, bootstrap_nested
 
 COMMAND = "python -m experiments.backtracking"
 TABLE = Path("data/results/backtracking.csv")
-BUDGET = AROUND + CONTEXT
-AT_BUDGET = TOKEN_GRID.index(BUDGET)
 MRT_RL = ("mrt_backtrack", "mrt_regret_to_go")
 ORDER = ("untrained", "warm_start", "rise", "star", "mrt_star", "grpo", *MRT_RL)
 
@@ -63,7 +62,7 @@ def write_results(path: Path = SUMMARY) -> None:
     """Write the table, and from two complete seeds on the numbers."""
     found = {arm: own for arm in ORDER if (own := read(arm))}
     if found:
-        pd.concat([_rows(own) for own in found.values()]).to_csv(TABLE, index=False, float_format="%.6g")
+        write_table(pd.concat([_rows(own) for own in found.values()]), TABLE)
     if set(ORDER) <= set(found) and len(complete_seeds()) > 1:
         _headline(found, path)
 
@@ -80,28 +79,28 @@ def _headline(found: dict[str, Tested], path: Path) -> None:
     def nested(name: str, unit: str, statistic: Callable[..., float], *samples: np.ndarray) -> None:
         record(f"i4.{name}", bootstrap_nested(statistic, *samples, seed=0), unit, COMMAND, path)
 
-    fewer = "times fewer tokens"
+    saved = partial(fewer_tokens, grid=TOKEN_GRID, budget=BUDGET)
     for name, own, rival in (
         ("backtracking_token_efficiency", best, grpo),
         ("backtracking_token_efficiency_star", mrt_star, star),
         ("backtracking_token_efficiency_star_vs_rise", mrt_star, rise),
         ("backtracking_token_efficiency_vs_rise", best, rise),
     ):
-        nested(name, fewer, fewer_tokens, own.arrays["at_tokens"], rival.arrays["at_tokens"])
-    start = warm.arrays["at_tokens"][..., AT_BUDGET]
-    gains = {arm: own.arrays["at_tokens"][..., AT_BUDGET] for arm, own in found.items() if arm in ORDER[3:]}
+        nested(name, "times fewer tokens", saved, own.arrays["at_tokens"], rival.arrays["at_tokens"])
+    start = at_budget(warm)
+    gains = {arm: at_budget(own) for arm, own in found.items() if arm in ORDER[3:]}
     for arm, value in gains.items():
-        nested(f"backtracking_gain_{arm}", "probability", _difference, value, start)
+        nested(f"backtracking_gain_{arm}", "probability", difference, value, start)
     nested("backtracking_gain_ratio", "times the gain", ratio_of_gains, gains[best.arm], gains["grpo"], start)
     pair = (gains["mrt_star"], gains["star"], start)
     nested("backtracking_gain_ratio_star", "times the gain", ratio_of_gains, *pair)
     streams, votes = (best.arrays[name][..., TIMES.index(4)] for name in ("stream_right", "maj_right"))
-    nested("backtracking_linearised_vs_parallel_4x", "probability", _difference, streams, votes)
+    nested("backtracking_linearised_vs_parallel_4x", "probability", difference, streams, votes)
     spent = [best.arrays[name] for name in ("stream_right", "stream_tokens", "maj_right", "maj_tokens")]
     nested("backtracking_linearised_vs_parallel_4x_spent", "probability", lead_at_spent_tokens, *spent)
 
     def seeds(name: str, unit: str, own: list[float], rival: list[float]) -> None:
-        record(f"i4.{name}", bootstrap(_difference, own, rival, seed=0), unit, COMMAND, path)
+        record(f"i4.{name}", bootstrap(difference, own, rival, seed=0), unit, COMMAND, path)
 
     seeds("backtrack_gain_difference", "probability", mean_gain(best), mean_gain(grpo))
     seeds("backtrack_gain_difference_star", "probability", mean_gain(mrt_star), mean_gain(warm))
@@ -115,14 +114,16 @@ def _headline(found: dict[str, Tested], path: Path) -> None:
     seeds("warm_start_loss_backtrack_minus_star", "nats per token", losses["warm_start"], losses["star_data"])
 
 
-def fewer_tokens(own: np.ndarray, rival: np.ndarray) -> float:
-    """Tokens of the training context over the tokens at which `own` is as accurate as `rival` there.
+def at_budget(own: Tested) -> np.ndarray:
+    """J at the end of the training context, on the straight line between two points of `TOKEN_GRID`.
 
-    Args:
-        own, rival: mean J at `TOKEN_GRID`, shape (seeds, problems, budgets).
+    Shape (seeds, problems).
     """
-    curve, other = own.mean((0, 1)), rival.mean((0, 1))
-    return BUDGET / tokens_to_accuracy(TOKEN_GRID, curve, float(other[AT_BUDGET]))
+
+    def at(curve: np.ndarray) -> float:
+        return float(np.interp(BUDGET, TOKEN_GRID, curve))
+
+    return np.apply_along_axis(at, -1, own.arrays["at_tokens"])
 
 
 def lead_at_spent_tokens(
@@ -170,7 +171,3 @@ def _rows(own: Tested) -> pd.DataFrame:
         frame["low"], frame["high"] = [f.low for f in found], [f.high for f in found]
         frames.append(frame.assign(arm=own.arm, metric=metric, seeds=len(values)))
     return pd.concat(frames)[["arm", "metric", "x", "value", "low", "high", "seeds"]]
-
-
-def _difference(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.mean(a) - np.mean(b))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from experiments.load import ArmRuns, arm_runs
 from experiments.measure import OTHER_EPISODES, REGRET_BUDGETS, TOKEN_GRID
 from experiments.plan import Run
 from experiments.records import read_arrays
+from experiments.statistics import difference, fewer_tokens
 from experiments.test_time_results import KINDS, ROWS, lead_at_equal_tokens
-from mrt_lib.regret import tokens_to_accuracy
 from mrt_lib.results import SUMMARY, record
 from mrt_lib.stats import Interval, bootstrap, bootstrap_nested
 
@@ -39,7 +39,8 @@ def gains() -> Found:
     """C1, C2: J at the training budget, and tokens for the base's J there."""
     mrt, base = _arm("mrt"), _arm("untrained")
     yield "gain_difference", _lead(mrt, _arm("grpo"), "value", TRAIN_BUDGET), PROBABILITY
-    efficiency = bootstrap_nested(_fewer_tokens, *_pair(mrt, base, "at_tokens"), seed=0)
+    fewer = partial(fewer_tokens, grid=TOKEN_GRID, budget=REGRET_BUDGETS[AT_BUDGET])
+    efficiency = bootstrap_nested(fewer, *_pair(mrt, base, "at_tokens"), seed=0)
     yield "token_efficiency_base", efficiency, "times fewer tokens"
 
 
@@ -57,12 +58,12 @@ def beyond() -> Found:
     for name, arm in (("mrt", mrt), ("grpo", grpo)):
         yield (
             f"forced_change_{name}",
-            bootstrap_nested(_difference, *_forced_and_free(arm), seed=0),
+            bootstrap_nested(difference, *_forced_and_free(arm), seed=0),
             PROBABILITY,
         )
     yield "regret_lead_grpo_4x", _lead(grpo, mrt, "regret_oracle", FOUR_TIMES), REGRET
     forced = [_forced(arm)["forced_regret_oracle"][..., FOUR_TIMES] for arm in (grpo, mrt)]
-    yield "forced_regret_lead_grpo_4x", bootstrap_nested(_difference, *forced, seed=0), REGRET
+    yield "forced_regret_lead_grpo_4x", bootstrap_nested(difference, *forced, seed=0), REGRET
 
 
 def episodes() -> Found:
@@ -98,7 +99,7 @@ def other_tasks() -> Found:
     """C9: J after eight episodes on tasks that nobody was trained on, MRT minus GRPO; each and their mean."""
     pairs = {task: _pair(_arm("mrt"), _arm("grpo"), f"value_{task}", OTHER_EPISODES) for task in OTHER_TASKS}
     for task, pair in pairs.items():
-        yield f"lead_{task}", bootstrap_nested(_difference, *pair, seed=0), PROBABILITY
+        yield f"lead_{task}", bootstrap_nested(difference, *pair, seed=0), PROBABILITY
     mrt, grpo = (np.concatenate([pair[i] for pair in pairs.values()], axis=1) for i in (0, 1))
     weights = np.concatenate([np.full_like(own, 1 / own.shape[1]) for own, _ in pairs.values()], axis=1)
 
@@ -114,10 +115,10 @@ def bases() -> Found:
     for name in ("weak", "strong"):
         own = arm_runs(_arm("mrt").run.arm, base=name), arm_runs("untrained", base=name)
         pairs[name] = _pair(*own, "value", TRAIN_BUDGET)
-        yield f"gain_{name}", bootstrap_nested(_difference, *pairs[name], seed=0), PROBABILITY
+        yield f"gain_{name}", bootstrap_nested(difference, *pairs[name], seed=0), PROBABILITY
     seeds = min(len(own) for own, _ in pairs.values())
     weak, strong = ((own - start)[:seeds] for own, start in pairs.values())
-    yield "gain_weak_minus_strong", bootstrap_nested(_difference, weak, strong, seed=0), PROBABILITY
+    yield "gain_weak_minus_strong", bootstrap_nested(difference, weak, strong, seed=0), PROBABILITY
 
 
 def controls() -> Found:
@@ -160,7 +161,7 @@ def _pair(arm: ArmRuns, rival: ArmRuns, name: str, at: int | None = None) -> tup
 
 
 def _lead(arm: ArmRuns, rival: ArmRuns, name: str, at: int) -> Interval:
-    return bootstrap_nested(_difference, *_pair(arm, rival, name, at), seed=0)
+    return bootstrap_nested(difference, *_pair(arm, rival, name, at), seed=0)
 
 
 def _ratio(arm: ArmRuns, rival: ArmRuns) -> Interval:
@@ -192,20 +193,9 @@ def _tokens_ratio(arm: ArmRuns, kinds: tuple[str, ...]) -> Interval:
     return bootstrap(_quotient, spent(arm), spent(grpo), seed=0)
 
 
-def _fewer_tokens(arm: np.ndarray, base: np.ndarray) -> float:
-    """Tokens of the training budget, over those after which the arm has the base's J there."""
-    curve, start = arm.mean((0, 1)), base.mean((0, 1))
-    budget = REGRET_BUDGETS[AT_BUDGET]
-    return budget / tokens_to_accuracy(TOKEN_GRID, curve, float(np.interp(budget, TOKEN_GRID, start)))
-
-
 def _policy_tokens(rows: np.ndarray) -> np.ndarray:
     """Sampled tokens per problem; these methods use no judge."""
     return rows[KINDS.index("policy")]
-
-
-def _difference(a: np.ndarray, b: np.ndarray) -> float:
-    return float(a.mean() - b.mean())
 
 
 def _quotient(a: np.ndarray, b: np.ndarray) -> float:

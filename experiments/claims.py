@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.claim_records import COMMAND, write_records
+from experiments.records import write_table
 from mrt_lib.results import SUMMARY, read_summary, record
 from mrt_lib.stats import Interval
 from mrt_lib.verdicts import NOT_MEASURED, Part, together
@@ -86,9 +87,7 @@ def write_claims() -> None:
     record("i4.claims_with_verdict", Interval(count, count, count, len(CLAIMS)), "claims", COMMAND, SUMMARY)
     summary = read_summary(SUMMARY)
     for rows, path in ((table(summary), TABLE), (parts(summary), PARTS)):
-        temporary = path.with_suffix(".tmp")
-        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
-        temporary.replace(path)
+        write_table(pd.DataFrame(rows), path)
 
 
 def _row(claim: Claim, summary: Summary) -> dict[str, str]:

@@ -6,14 +6,13 @@ and records `i4.*` at the end. With the name of a run it does that run alone.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from experiments.__main__ import main
+from experiments.__main__ import command_line
 from experiments.measure import EPISODE_TOKENS, test_thoughts, validate
 from experiments.plan import GROUP, PROMPTS, STEPS, TASKS, TUNING_SEED, Run, chosen
 from experiments.records import TOTALS, read_facts, write_run
@@ -124,13 +123,4 @@ if __name__ == "__main__":
     from experiments.curriculum_results import write_results
     from experiments.figures import write_curriculum_figure
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", nargs="?", help="name of one run to do alone")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    options = parser.parse_args()
-    if options.run:
-        execute(next(run for run in plan() if run.name == options.run))
-    else:
-        main(options.jobs, plan, "experiments.curriculum")
-        write_results()
-        write_curriculum_figure()
+    command_line("experiments.curriculum", __doc__, plan, execute, write_results, write_curriculum_figure)

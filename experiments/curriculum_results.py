@@ -12,7 +12,8 @@ import pandas as pd
 from experiments.curriculum import ARMS, RUNS, SEEDS, seed_runs
 from experiments.load import arm_runs
 from experiments.measure import EPISODES, REGRET_BUDGETS
-from experiments.records import read_arrays, read_facts
+from experiments.records import read_arrays, read_facts, write_table
+from experiments.statistics import difference
 from mrt_lib.results import SUMMARY, record
 from mrt_lib.stats import Interval, bootstrap_means, bootstrap_nested
 
@@ -74,9 +75,7 @@ def write_results(runs: Path = RUNS, table: Path = TABLE, summary: Path = SUMMAR
     if not found:
         return
     frame = pd.DataFrame([row for key, own in found.items() for row in _rows(*key, own)], columns=COLUMNS)
-    temporary = table.with_suffix(".tmp")
-    frame.to_csv(temporary, index=False, float_format="%.6g")
-    temporary.replace(table)
+    write_table(frame, table)
     for name, (interval, unit) in numbers(found).items():
         record(f"i4.{name}", interval, unit, COMMAND, summary)
 
@@ -99,22 +98,18 @@ def numbers(found: dict[tuple[str, str], Trained]) -> dict[str, tuple[Interval, 
     regret, result = "normalised regret", {}
     several = [arm for arm in ARMS if (arm, MAIN) in found and len(found[arm, MAIN].value) > 1]
     for arm in several:
-        result[f"curriculum_regret_{arm}"] = _nested(_effect, *regrets(arm, "2_then_8", "only_8")), regret
-        result[f"short_vs_long_regret_{arm}"] = _nested(_effect, *regrets(arm, "only_2", "only_8")), regret
+        result[f"curriculum_regret_{arm}"] = _nested(difference, *regrets(arm, "2_then_8", "only_8")), regret
+        result[f"short_vs_long_regret_{arm}"] = _nested(difference, *regrets(arm, "only_2", "only_8")), regret
         last = [found[arm, training].value[..., EPISODES] for training in ("2_then_8", "only_8")]
-        result[f"curriculum_J{EPISODES}_{arm}"] = _nested(_effect, *last), "probability"
+        result[f"curriculum_J{EPISODES}_{arm}"] = _nested(difference, *last), "probability"
     if len({len(found[arm, MAIN].value) for arm in several}) == 1 and len(several) == len(ARMS):
         grpo, mrt = (regrets(arm, "2_then_8", "only_8") for arm in ARMS)
         result["curriculum_on_mrt_minus_on_grpo"] = _nested(_difference_of_effects, *mrt, *grpo), regret
     return result
 
 
-def _effect(own: np.ndarray, other: np.ndarray) -> float:
-    return float(own.mean() - other.mean())
-
-
 def _difference_of_effects(own: np.ndarray, other: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    return _effect(own, other) - _effect(a, b)
+    return difference(own, other) - difference(a, b)
 
 
 def _nested(statistic: Callable[..., float], *samples: np.ndarray) -> Interval:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import REGRET_BUDGETS, TOKEN_GRID
-from mrt_lib.regret import tokens_to_accuracy
+from experiments.statistics import fewer_tokens
 from mrt_lib.results import record
 from mrt_lib.stats import Interval, bootstrap, bootstrap_nested
 
@@ -71,15 +72,8 @@ def largest_ratio(rival: ArmRuns, base: ArmRuns, episodes: int) -> Interval:
 
 def token_efficiency(arm: ArmRuns, rival: ArmRuns) -> Interval:
     """Tokens that the rival needs for its J at the training budget, divided by the arm's for that J."""
-    a, b = paired(arm, rival, "at_tokens")
-    budget = REGRET_BUDGETS[2]
-
-    def ratio(a: np.ndarray, b: np.ndarray) -> float:
-        curve_a, curve_b = a.mean((0, 1)), b.mean((0, 1))
-        target = float(np.interp(budget, TOKEN_GRID, curve_b))
-        return budget / tokens_to_accuracy(TOKEN_GRID, curve_a, target)
-
-    return _nested(ratio, a, b)
+    fewer = partial(fewer_tokens, grid=TOKEN_GRID, budget=REGRET_BUDGETS[2])
+    return _nested(fewer, *paired(arm, rival, "at_tokens"))
 
 
 def regret_margin(arm: ArmRuns, rival: ArmRuns, base: ArmRuns) -> Interval:

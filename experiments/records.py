@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mrt_lib.checkpoints import write_csv
 from mrt_lib.results import write_json
@@ -48,3 +49,10 @@ def read_arrays(name: str, runs: Path = RUNS) -> dict[str, np.ndarray]:
 def _shrink(array: np.ndarray) -> np.ndarray:
     """Floats as float32."""
     return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """A table as CSV with six digits, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    frame.to_csv(temporary, index=False, float_format="%.6g")
+    temporary.replace(path)

@@ -6,7 +6,6 @@ of a run it does that run alone.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from experiments.__main__ import main
+from experiments.__main__ import command_line
 from experiments.headline import ratio_of_gains
 from experiments.load import arm_runs
 from experiments.measure import EPISODE_TOKENS, test_thoughts, validate
 from experiments.plan import BUDGETS, RATES, TASKS, TUNING_SEED
 from experiments.records import read_arrays, read_facts, write_run
 from experiments.run import SCRATCH
+from experiments.statistics import difference
 from mrt_lib.algorithms import ImitateAll, MRTSTaR, STaR, StarArm
 from mrt_lib.finetuning import FinetuneConfig
 from mrt_lib.reasoner import load_reasoner
@@ -167,17 +167,12 @@ def write_headline(runs: Path = RUNS, path: Path = SUMMARY) -> None:
         start = untrained.arrays["value"][0, :, BUDGETS[TASK]]
         end = "" if base == "base" else f"_{base}"
         for arm, value in found.items():
-            _record(
-                f"{arm}_gain{end}", _gain, "probability", path, value, np.broadcast_to(start, value.shape)
-            )
+            same = np.broadcast_to(start, value.shape)
+            _record(f"{arm}_gain{end}", difference, "probability", path, value, same)
         own, plain = found[reading], found["star"]
         same = np.broadcast_to(start, own.shape)
         _record(f"mrt_star_gain_ratio{end}", ratio_of_gains, "times the gain", path, own, plain, same)
-        _record(f"mrt_star_gain_difference{end}", _gain, "probability", path, own, plain)
-
-
-def _gain(a: np.ndarray, b: np.ndarray) -> float:
-    return float(a.mean() - b.mean())
+        _record(f"mrt_star_gain_difference{end}", difference, "probability", path, own, plain)
 
 
 def _record(name: str, statistic: Callable[..., float], unit: str, path: Path, *samples: np.ndarray) -> None:
@@ -189,12 +184,4 @@ def _validated(run: StarRun, runs: Path) -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", nargs="?", help="name of one run to do alone")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    options = parser.parse_args()
-    if options.run:
-        execute(next(run for run in plan() if run.name == options.run))
-    else:
-        main(options.jobs, plan, "experiments.star")
-        write_headline()
+    command_line("experiments.star", __doc__, plan, execute, write_headline)

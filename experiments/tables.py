@@ -12,7 +12,7 @@ import pandas as pd
 from experiments.load import ArmRuns, arm_runs, logs, tuning_frame
 from experiments.measure import EPISODES, OTHER_EPISODES, REGRET_BUDGETS, TOKEN_GRID, VOTES
 from experiments.plan import ARMS, PLENTY, STEPS
-from experiments.records import TOTALS
+from experiments.records import TOTALS, write_table
 from mrt_lib.stats import bootstrap_means
 from mrt_lib.voting import majority_at_k
 
@@ -33,14 +33,14 @@ def write_tables() -> None:
     """Rebuild every table from the raw runs."""
     arms = every_arm()
     rows = [row for arm in arms for row in arm_rows(arm)]
-    _write(pd.DataFrame(rows, columns=COLUMNS), "arms.csv")
-    _write(tuning_frame(), "tuning.csv")
+    write_table(pd.DataFrame(rows, columns=COLUMNS), TABLES / "arms.csv")
+    write_table(tuning_frame(), TABLES / "tuning.csv")
     trained = [logs(arm) for arm in arms if arm.run.steps]
     if trained:
         frame = pd.concat(trained, ignore_index=True)
         columns = ["arm", "base", "task", "steps", "rollouts", "seed", *LOGGED]
         columns += [f"validation_J{k}" for k in (1, 2, 4, 8)]
-        _write(frame.dropna(subset="validation_J4")[columns], "training.csv")
+        write_table(frame.dropna(subset="validation_J4")[columns], TABLES / "training.csv")
 
 
 def arm_rows(arm: ArmRuns) -> Iterator[tuple]:
@@ -97,9 +97,3 @@ def majority(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
             gold = str(arrays["gold"][s, p])
             accuracy[s, p] = [majority_at_k(answers, gold, k) for k in range(1, VOTES + 1)]
     return accuracy, arrays["vote_tokens"].astype(float).mean(2)
-
-
-def _write(frame: pd.DataFrame, name: str) -> None:
-    temporary = TABLES / f"{name}.tmp"
-    frame.to_csv(temporary, index=False, float_format="%.6g")
-    temporary.replace(TABLES / name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.records import read_arrays, read_facts
+from experiments.records import read_arrays, read_facts, write_table
 from mrt_lib.results import record
 from mrt_lib.stats import Interval, bootstrap, bootstrap_means
 from mrt_lib.test_time import Outcome
@@ -25,9 +25,7 @@ def write_results() -> None:
     """Rebuild the table and record the numbers, once all models are done."""
     if any(read_facts(name, ROWS) is None for name in MODELS):
         return
-    temporary = TABLE.with_suffix(".tmp")
-    table().to_csv(temporary, index=False, float_format="%.6g")
-    temporary.replace(TABLE)
+    write_table(table(), TABLE)
     for name, (found, unit) in numbers().items():
         record(f"i4.{name}", found, unit, COMMAND)
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from experiments import backtracking, backtracking_plan, backtracking_results
-from experiments.backtracking_measure import TIMES, TOKEN_GRID
+from experiments.backtracking_measure import BUDGET, TIMES, TOKEN_GRID
 from experiments.backtracking_plan import (
     ARMS,
     RL_RATES,
@@ -22,17 +22,15 @@ from experiments.backtracking_plan import (
     warm,
 )
 from experiments.backtracking_results import (
-    AT_BUDGET,
-    BUDGET,
     ORDER,
     complete_seeds,
-    fewer_tokens,
     lead_at_spent_tokens,
     read,
     write_results,
 )
 from experiments.plan import TUNING_SEED
 from experiments.records import read_facts, write_run
+from experiments.statistics import fewer_tokens
 from mrt_lib.results import read_summary, sha256
 
 SHIPPED_RUNS = sorted(path.parent.name for path in backtracking_plan.RUNS.glob("*/run.json"))
@@ -44,6 +42,7 @@ J = dict.fromkeys(ORDER, 0.2) | {
     "star": 0.3,
     "mrt_star": 0.4,
 }
+KNEE = max(tokens for tokens in TOKEN_GRID if tokens < BUDGET)
 LOSS = {"warm_start": 0.1, "rise": 0.3, "star_data": 0.2}
 
 
@@ -63,8 +62,8 @@ def tune():
 
 
 def arrays(value):
-    """Records of a model whose J rises straight to `value` at the training context and stays."""
-    curve = value * np.minimum(1, (np.array(TOKEN_GRID) - TOKEN_GRID[0]) / (BUDGET - TOKEN_GRID[0]))
+    """Records of a model whose J rises straight to `value` just before the training context ends."""
+    curve = value * np.minimum(1, (np.array(TOKEN_GRID) - TOKEN_GRID[0]) / (KNEE - TOKEN_GRID[0]))
     four, ways = np.full((3, len(TIMES)), value), np.array([value, value])
     return {
         "value": np.full((3, 9), value),
@@ -100,7 +99,7 @@ def test_numbers_of_runs_with_known_curves(made_up):
     found = {name.removeprefix("i4."): row for name, row in read_summary(made_up / "summary.json").items()}
     assert found["backtracking_token_efficiency"]["n"] == len(SEEDS)
     # Half of the way up to 0.8, grid of two tokens: GRPO's 0.4.
-    half = (TOKEN_GRID[0] + BUDGET) / 2
+    half = (TOKEN_GRID[0] + KNEE) / 2
     assert found["backtracking_token_efficiency"]["value"] == pytest.approx(BUDGET / half, rel=1e-3)
     assert found["backtracking_gain_ratio"]["value"] == pytest.approx(3, rel=1e-4)
     assert found["backtracking_gain_ratio_star"]["value"] == pytest.approx(2, rel=1e-4)
@@ -136,9 +135,9 @@ def test_a_stream_is_compared_with_votes_at_the_tokens_that_it_spent():
 
 def test_an_arm_that_never_gets_there_saves_no_token():
     low, high = (np.tile(arrays(v)["at_tokens"], (2, 1, 1)) for v in (0.2, 0.5))
-    assert fewer_tokens(low, high) == 0
-    assert fewer_tokens(high, high) == pytest.approx(1, rel=0.02)
-    assert high[0, 0, AT_BUDGET] == pytest.approx(0.5)
+    assert fewer_tokens(low, high, TOKEN_GRID, BUDGET) == 0
+    assert fewer_tokens(high, high, TOKEN_GRID, BUDGET) == pytest.approx(1, rel=0.02)
+    assert np.interp(BUDGET, TOKEN_GRID, high[0, 0]) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("arm", ["rise", "mrt_backtrack", "mrt_star"])
