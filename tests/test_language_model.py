@@ -104,7 +104,8 @@ def test_training_and_keeping_the_adapter(folder, tmp_path, arm, dtype):
     log = train(trainer, tmp_path / "run")
     assert log[0]["clip_share"] == 0  # on-policy: every ratio is 1 up to rounding
     assert any(row["grad_norm"] > 0 for row in log)
-    assert all(np.isfinite(row["loss"]) and row["episodes"] >= 1 for row in log)
+    assert all(np.isfinite(row["loss"]) for row in log)
+    assert all(row["episodes"] > 0 for row in log)  # a mean; MRTOffline also ends thoughts before their first
     save_adapter(trainer, tmp_path / "adapter")
     merge(folder / "model", tmp_path / "adapter", tmp_path / "merged")
     merged, _ = load_reasoner(tmp_path / "merged", dtype)
