@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from experiments.__main__ import command_line
-from experiments.backtracking_measure import ANSWER_TOKENS, CONTEXT, test, validate
+from experiments.backtracking_measure import test, validate
 from experiments.backtracking_plan import (
     ARMS,
     ITERATIONS,
@@ -32,7 +32,7 @@ from experiments.backtracking_results import write_results
 from experiments.records import write_run
 from experiments.run import SCRATCH
 from mrt_lib.algorithms.base import Policy, stream
-from mrt_lib.backtracking_base import NAME, TASK
+from mrt_lib.backtracking_base import ANSWER_TOKENS, CONTEXT, NAME, TASK
 from mrt_lib.checkpoints import new_folder
 from mrt_lib.finetuning import Example, FinetuneConfig, finetune
 from mrt_lib.learner import Learner, LoraSettings

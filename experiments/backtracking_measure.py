@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from mrt_lib.algorithms.base import Policy
-from mrt_lib.backtracking_base import TASK
+from mrt_lib.backtracking_base import ANSWER_TOKENS, AROUND, CONTEXT, TASK
 from mrt_lib.backtracking_checks import skills
 from mrt_lib.backtracking_evaluation import by_attempt, ways_back
 from mrt_lib.engines import Sampling
@@ -17,11 +17,6 @@ from mrt_lib.tasks.backtracking_text import newest_in_full
 from mrt_lib.test_time import Linearised, MajorityAtK, Solver
 from mrt_lib.test_time.parallel import draw
 
-ATTEMPT_TOKENS, BACK_TOKENS = 1 + 4 * TASK.numbers, 4
-CONTEXT = ATTEMPT_TOKENS + BACK_TOKENS + ATTEMPT_TOKENS
-ANSWER_TOKENS = 2 * TASK.numbers + 1
-# What `Evaluation.tokens` adds to a thought: prompt, "time up </think>" and answer.
-AROUND = TASK.numbers + 4 + 3 + ANSWER_TOKENS
 BUDGET = AROUND + CONTEXT
 TIMES = (1, 2, 4, 8)
 # From one token more than an empty thought on: the runs were measured so.

@@ -25,6 +25,10 @@ from mrt_lib.templates import TESTBED, encode, encode_prompt
 
 TASK = SubsetSum()
 NAME = "backtracker"
+# In tokens. The training context has room for an attempt, a way back and a redo from the first line.
+ATTEMPT_TOKENS, BACK_TOKENS, ANSWER_TOKENS = 1 + 4 * TASK.numbers, 4, 2 * TASK.numbers + 1
+CONTEXT = ATTEMPT_TOKENS + BACK_TOKENS + ATTEMPT_TOKENS
+AROUND = TASK.numbers + 4 + 3 + ANSWER_TOKENS  # of a valued prefix: prompt, "time up </think>" and answer
 RIGHT = (0.0, 0.0, 0.0, 0.5)  # a demonstration's chance of going back to the right line is one of these
 LONGEST = 8
 FORCED_SHARE = 0.35

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from mrt_lib.backtracking_base import NAME, TASK
+from mrt_lib.backtracking_base import ANSWER_TOKENS, NAME, TASK
 from mrt_lib.base_checks import ROLLOUTS, share, write_card
 from mrt_lib.engines.base import Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
@@ -30,7 +30,6 @@ from mrt_lib.templates import TESTBED, decode
 
 ATTEMPTS = 4
 THINKING = 200  # tokens: four attempts and the ways back need less
-ANSWER_TOKENS = 2 * TASK.numbers + 1
 SKILLS = ("number", "rule", "arithmetic")
 
 
