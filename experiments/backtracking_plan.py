@@ -12,7 +12,7 @@ from mrt_lib.algorithms import GRPO, Arm, MRTBacktrack, MRTExact, MRTSTaR, STaR,
 
 RUNS = Path("data/results/backtracking")
 SEEDS = range(5)
-RL_RATES, STAR_RATES = (4e-4, 8e-4), (8e-4, 1.6e-3)
+RL_RATES, STAR_RATES = (2e-4, 4e-4, 8e-4, 1.6e-3), (4e-4, 8e-4, 1.6e-3, 3.2e-3)
 WARM_STEPS, WARM_TOKENS = 50, 2048
 RL_STEPS = 80
 ITERATIONS, STAR_STEPS, STEP_TOKENS = 3, 40, 1024
@@ -95,7 +95,7 @@ def warm(seed: int, arm: str = "warm_start") -> BacktrackingRun:
 
 
 def tuning_runs(arm: str) -> list[BacktrackingRun]:
-    """Two learning rates for every arm."""
+    """Four learning rates for every arm."""
     rates = STAR_RATES if arm in STAR else RL_RATES
     return [BacktrackingRun(arm, rate, TUNING_SEED) for rate in rates]
 

@@ -57,7 +57,7 @@ def made_up(tmp_path, monkeypatch):
 
 def tune():
     for arm in ARMS:
-        for run, score in zip(backtracking_plan.tuning_runs(arm), (0.3, 0.5), strict=True):
+        for run, score in zip(backtracking_plan.tuning_runs(arm), (0.3, 0.5, 0.4, 0.1), strict=True):
             write_run(run.folder, {"validation_J": score}, [], {})
 
 
@@ -75,13 +75,13 @@ def arrays(value):
     }
 
 
-def test_two_rates_are_tried_for_every_arm_and_nothing_starts_before_its_tuning(made_up):
+def test_four_rates_are_tried_for_every_arm_and_nothing_starts_before_its_tuning(made_up):
     assert chosen("grpo") is None
     assert seed_runs("grpo") == []
     tune()
     runs = plan()
     assert len({run.name for run in runs}) == len(runs)
-    assert len(runs) == 2 + len(ARMS) * 2 + len(SEEDS) * (len(SCHEMES) + len(ARMS))
+    assert len(runs) == 2 + len(ARMS) * 4 + len(SEEDS) * (len(SCHEMES) + len(ARMS))
     rates = {run.arm: run.rate for run in runs if run.arm in ARMS and not run.tuning}
     assert rates == {arm: (STAR_RATES if arm in STAR else RL_RATES)[1] for arm in ARMS}
     assert [run.arm for run in runs if not run.tested and not run.tuning] == ["star_data"] * len(SEEDS)
