@@ -157,7 +157,7 @@ def headline_reading(runs: Path = RUNS) -> str | None:
 
 
 def write_headline(runs: Path = RUNS, path: Path = SUMMARY) -> None:
-    """Record gains, `i4.mrt_star_gain_ratio` and the difference of gains, on every base with two seeds."""
+    """Record gains, ratios, difference on every base with two seeds; `mrt_star_*`: headline reading."""
     reading = headline_reading(runs)
     for base in BASES:
         found = values(("star", *READINGS), base, runs) | values((CONTROL,), base, runs)
@@ -169,10 +169,11 @@ def write_headline(runs: Path = RUNS, path: Path = SUMMARY) -> None:
         for arm, value in found.items():
             same = np.broadcast_to(start, value.shape)
             _record(f"{arm}_gain{end}", difference, "probability", path, value, same)
-        own, plain = found[reading], found["star"]
-        same = np.broadcast_to(start, own.shape)
-        _record(f"mrt_star_gain_ratio{end}", ratio_of_gains, "times the gain", path, own, plain, same)
-        _record(f"mrt_star_gain_difference{end}", difference, "probability", path, own, plain)
+        plain = found["star"]
+        same = np.broadcast_to(start, plain.shape)
+        for name, own in {"mrt_star": found[reading], **{arm: found[arm] for arm in READINGS}}.items():
+            _record(f"{name}_gain_ratio{end}", ratio_of_gains, "times the gain", path, own, plain, same)
+        _record(f"mrt_star_gain_difference{end}", difference, "probability", path, found[reading], plain)
 
 
 def _record(name: str, statistic: Callable[..., float], unit: str, path: Path, *samples: np.ndarray) -> None:

@@ -50,9 +50,10 @@ def test_headline_numbers_of_runs_with_known_gains(tmp_path):
             write_run(tmp_path / run.name, {}, [], {"value": UNTRAINED[run.base] + GAINS[run.arm]})
     star.write_headline(tmp_path, tmp_path / "summary.json")
     found = read_summary(tmp_path / "summary.json")
-    assert len(found) == 2 * (len(ARMS) + 2)
+    assert len(found) == 2 * (len(ARMS) + 2 + len(star.READINGS))
     for end in ("", "_weak"):
         assert found[f"i4.mrt_star_gain_ratio{end}"]["value"] == pytest.approx(3, rel=1e-4)
+        assert found[f"i4.mrt_star_cut_gain_ratio{end}"]["value"] == pytest.approx(2, rel=1e-4)
         assert found[f"i4.mrt_star_gain_difference{end}"]["low"] == pytest.approx(0.2, rel=1e-4)
         assert all(
             found[f"i4.{arm}_gain{end}"]["value"] == pytest.approx(GAINS[arm], abs=1e-6) for arm in ARMS
