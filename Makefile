@@ -41,10 +41,10 @@ test-vllm: $(VLLM_STAMP) ## the tests that need vLLM, on its CPU build in .venv-
 	@$(VLLM_RUN) -m pytest -m vllm $$(grep -lE 'mark\.vllm' tests/test_*.py)
 
 base: $(STAMP) ## train the base reasoners into data/models and measure them (75 minutes; resumes)
-	$(RUN) -m mrt_lib.base_reasoner
-	$(RUN) -m mrt_lib.base_checks
-	$(RUN) -m mrt_lib.backtracking_base
-	$(RUN) -m mrt_lib.backtracking_checks
+	$(RUN) -m recipes.root_search.base
+	$(RUN) -m recipes.root_search.checks
+	$(RUN) -m recipes.backtracking.base
+	$(RUN) -m recipes.backtracking.checks
 	$(RUN) -m tools.readme
 
 problems: $(STAMP) ## write the shipped problem files into data/problems

@@ -24,17 +24,17 @@ from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from benchmarks.long_trace import TASK, TEMPLATE, TOKENIZER
 from benchmarks.prover import seconds_once
-from mrt_lib.algorithms import MRTExact
-from mrt_lib.algorithms.base import Policy, Rollout, repeat
+from mrt_lib.arms import MRTExact
+from mrt_lib.arms.base import Policy, Rollout, repeat
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.environment import hardware_dtype
-from mrt_lib.learner import LoraSettings
-from mrt_lib.prover import ExactProver, SampledProver
-from mrt_lib.reference import SeparateProver
-from mrt_lib.results import provenance, write_json
+from tools.environment import hardware_dtype
+from mrt_lib.training.lora import LoraSettings
+from mrt_lib.measure.prover import ExactProver, SampledProver
+from recipes.reference import SeparateProver
+from mrt_lib.provenance import provenance, write_json
 from mrt_lib.tasks import Problem
-from mrt_lib.traces import Trace
-from mrt_lib.training import TrainConfig, Trainer
+from mrt_lib.thoughts.traces import Trace
+from mrt_lib.training.loop import TrainConfig, Trainer
 
 RESULT = Path("data/results/benchmark_language_model.json")
 SHAPES = {

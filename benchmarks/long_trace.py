@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from mrt_lib.base_reasoner import build_tokenizer
-from mrt_lib.prover import ExactProver
-from mrt_lib.reference import SeparateProver
-from mrt_lib.results import provenance, record, write_json
-from mrt_lib.stats import Interval
+from recipes.root_search.base import build_tokenizer
+from mrt_lib.measure.prover import ExactProver
+from recipes.reference import SeparateProver
+from mrt_lib.provenance import provenance, record, write_json
+from mrt_lib.measure.stats import Interval
 from mrt_lib.tasks import Problem, RootSearch
-from mrt_lib.templates import TESTBED, encode_prompt
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.templates import TESTBED, encode_prompt
+from mrt_lib.thoughts.traces import Trace
 
 TOKENS, BOUNDARIES = 16_384, 20
 RESULT = Path("data/results/benchmark_long_trace.json")

@@ -1,4 +1,4 @@
-"""Measured memory against `mrt_lib.memory.estimate`, on a CPU.
+"""Measured memory against `mrt_lib.training.memory.estimate`, on a CPU.
 
 `python -m benchmarks.memory` runs the parts of a training step in a fresh process per case, with random
 models of the real width and few layers, and writes both numbers to data/results/benchmark_memory.json, with
@@ -26,19 +26,19 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from mrt_lib.base_reasoner import build_tokenizer
+from recipes.root_search.base import build_tokenizer
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.learner import Learner, LoraSettings
-from mrt_lib.losses import LossConfig
-from mrt_lib.memory import estimate
-from mrt_lib.presets import PRESETS, Preset
-from mrt_lib.prover import ExactProver
-from mrt_lib.results import provenance, write_json
+from mrt_lib.training.lora import Learner, LoraSettings
+from mrt_lib.training.losses import LossConfig
+from mrt_lib.training.memory import estimate
+from mrt_lib.training.presets import PRESETS, Preset
+from mrt_lib.measure.prover import ExactProver
+from mrt_lib.provenance import provenance, write_json
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import TESTBED
-from mrt_lib.token_rows import TokenRow
-from mrt_lib.traces import Trace
-from mrt_lib.updates import update
+from mrt_lib.thoughts.templates import TESTBED
+from mrt_lib.training.token_rows import TokenRow
+from mrt_lib.thoughts.traces import Trace
+from mrt_lib.training.updates import update
 
 RESULT = Path("data/results/benchmark_memory.json")
 # DeepSeek-R1-Distill-Qwen-1.5B.

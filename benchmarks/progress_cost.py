@@ -29,14 +29,14 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from mrt_lib.algorithms import MRTExact
+from mrt_lib.arms import MRTExact
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import provenance, record, write_json
-from mrt_lib.stats import Interval
+from mrt_lib.provenance import provenance, record, write_json
+from mrt_lib.measure.stats import Interval
 from mrt_lib.tasks import RootSearch
 from mrt_lib.tasks.base import Problem
-from mrt_lib.templates import TESTBED, Template, token_id
-from mrt_lib.training import TrainConfig, Trainer
+from mrt_lib.thoughts.templates import TESTBED, Template, token_id
+from mrt_lib.training.loop import TrainConfig, Trainer
 
 MODEL = Path("data/models/base")
 EPISODES = (4, 8, 16, 24, 48)

@@ -19,16 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.episodes import cut_thought
-from mrt_lib.prover import ExactProver, Prover, SampledProver
+from mrt_lib.thoughts.episodes import cut_thought
+from mrt_lib.measure.prover import ExactProver, Prover, SampledProver
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.reference import SeparateProver
-from mrt_lib.results import provenance, record, write_json
-from mrt_lib.stats import Interval
+from recipes.reference import SeparateProver
+from mrt_lib.provenance import provenance, record, write_json
+from mrt_lib.measure.stats import Interval
 from mrt_lib.tasks import Problem, RootSearch
-from mrt_lib.tasks.explorers import explore, random_guess, thought_text
-from mrt_lib.templates import TESTBED, encode, encode_prompt
-from mrt_lib.traces import Trace
+from recipes.root_search.explorers import explore, random_guess, thought_text
+from mrt_lib.thoughts.templates import TESTBED, encode, encode_prompt
+from mrt_lib.thoughts.traces import Trace
 
 EPISODES = (8, 24, 64)
 TRACES = 16

@@ -40,14 +40,14 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks.prover import ratio
-from mrt_lib.algorithms import GRPO, Arm, MRTExact
-from mrt_lib.learner import LoraSettings
+from mrt_lib.arms import GRPO, Arm, MRTExact
+from mrt_lib.training.lora import LoraSettings
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import provenance, record, write_json
+from mrt_lib.provenance import provenance, record, write_json
 from mrt_lib.tasks import RootSearch
 from mrt_lib.tasks.base import Problem
-from mrt_lib.templates import TESTBED, decode, encode, parse_answer, token_id
-from mrt_lib.training import TrainConfig, Trainer
+from mrt_lib.thoughts.templates import TESTBED, decode, encode, parse_answer, token_id
+from mrt_lib.training.loop import TrainConfig, Trainer
 
 MODEL = Path("data/models/base")
 TASK = RootSearch(31)

@@ -31,18 +31,18 @@ from experiments.backtracking_plan import (
 from experiments.backtracking_results import write_results
 from experiments.records import write_run
 from experiments.run import SCRATCH
-from mrt_lib.algorithms.base import Policy, stream
-from mrt_lib.backtracking_base import ANSWER_TOKENS, CONTEXT, NAME, TASK
-from mrt_lib.checkpoints import new_folder
-from mrt_lib.finetuning import Example, FinetuneConfig, finetune
-from mrt_lib.learner import Learner, LoraSettings
+from mrt_lib.arms.base import Policy, stream
+from recipes.backtracking.base import ANSWER_TOKENS, CONTEXT, NAME, TASK
+from mrt_lib.files import new_folder
+from mrt_lib.training.supervised import Example, FinetuneConfig, finetune
+from mrt_lib.training.lora import Learner, LoraSettings
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import provenance, sha256
-from mrt_lib.star import StarTrainer, run_star
-from mrt_lib.templates import TESTBED
-from mrt_lib.train_config import StarConfig, TrainConfig
-from mrt_lib.training import Trainer, make_policy, train
-from mrt_lib.warm_start import warm_start
+from mrt_lib.provenance import provenance, sha256
+from mrt_lib.training.star import StarTrainer, run_star
+from mrt_lib.thoughts.templates import TESTBED
+from mrt_lib.training.config import StarConfig, TrainConfig
+from mrt_lib.training.loop import Trainer, make_policy, train
+from recipes.backtracking.warm_start import warm_start
 
 BASE = Path("data/models") / NAME
 WARM = FinetuneConfig(WARM_STEPS, 1e-3, WARM_STEPS // 10, checkpoint_every=WARM_STEPS)

@@ -7,13 +7,13 @@ from functools import partial
 
 import numpy as np
 
-from mrt_lib.algorithms.base import Policy
-from mrt_lib.backtracking_base import ANSWER_TOKENS, AROUND, CONTEXT, TASK
-from mrt_lib.backtracking_checks import skills
-from mrt_lib.backtracking_evaluation import by_attempt, ways_back
+from mrt_lib.arms.base import Policy
+from recipes.backtracking.base import ANSWER_TOKENS, AROUND, CONTEXT, TASK
+from recipes.backtracking.checks import skills
+from recipes.backtracking.evaluation import by_attempt, ways_back
 from mrt_lib.engines import Sampling
-from mrt_lib.evaluation import Evaluation, evaluate
-from mrt_lib.tasks.backtracking_text import newest_in_full
+from mrt_lib.measure.evaluation import Evaluation, evaluate
+from recipes.backtracking.text import newest_in_full
 from mrt_lib.test_time import Linearised, MajorityAtK, Solver
 from mrt_lib.test_time.parallel import draw
 
@@ -41,7 +41,7 @@ def test(policy: Policy) -> dict[str, np.ndarray]:
         thought_tokens, finished: (problems,) mean length, share of thoughts that end themselves.
         way_problem, way_line, way_right, way_before, way_after, way_redone: one entry for each way back
             from a wrong attempt, see `WayBack`.
-        lines .. judgement_error: what the traces got right, see `mrt_lib.backtracking_checks.skills`.
+        lines .. judgement_error: what the traces got right, see `recipes.backtracking.checks.skills`.
         maj_right, maj_tokens: (problems, 4) majority of 1, 2, 4 and 8 samples within the training context.
         stream_right, stream_tokens: (problems, 4) one stream of 1, 2, 4 and 8 training contexts.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.plan import TUNING_SEED
 from experiments.records import read_facts
 from experiments.run import SCRATCH
-from mrt_lib.algorithms import GRPO, Arm, MRTBacktrack, MRTExact, MRTSTaR, STaR, StarArm
+from mrt_lib.arms import GRPO, Arm, MRTBacktrack, MRTExact, MRTSTaR, STaR, StarArm
 
 RUNS = Path("data/results/backtracking")
 SEEDS = range(5)

@@ -17,11 +17,11 @@ from experiments.measure import EPISODE_TOKENS, test_thoughts, validate
 from experiments.plan import GROUP, PROMPTS, STEPS, TASKS, TUNING_SEED, Run, chosen
 from experiments.records import TOTALS, read_facts, write_run
 from experiments.run import SCRATCH
-from mrt_lib.curriculum import Stage
+from mrt_lib.training.stages import Stage
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import provenance, sha256
-from mrt_lib.templates import TESTBED
-from mrt_lib.training import TrainConfig, Trainer, train
+from mrt_lib.provenance import provenance, sha256
+from mrt_lib.thoughts.templates import TESTBED
+from mrt_lib.training.loop import TrainConfig, Trainer, train
 
 RUNS = Path("data/results/curriculum")
 TASK, BASE = "root_search_31", "base"

@@ -14,8 +14,8 @@ from experiments.load import arm_runs
 from experiments.measure import EPISODES, REGRET_BUDGETS
 from experiments.records import read_arrays, read_facts, write_table
 from experiments.statistics import difference
-from mrt_lib.results import SUMMARY, record
-from mrt_lib.stats import Interval, bootstrap_means, bootstrap_nested
+from mrt_lib.provenance import SUMMARY, record
+from mrt_lib.measure.stats import Interval, bootstrap_means, bootstrap_nested
 
 TABLE = Path("data/results/curriculum.csv")
 COLUMNS = ["arm", "training", "metric", "x", "value", "low", "high", "seeds", "tokens"]

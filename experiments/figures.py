@@ -18,10 +18,10 @@ from experiments.measure import EPISODES
 from experiments.plan import ARMS, BUDGETS
 from experiments.test_time_results import TABLE
 from mrt_lib import plots
-from mrt_lib.backtracking_plots import draw_accuracy
-from mrt_lib.stats import Interval, bootstrap, bootstrap_means
+from recipes.backtracking.plots import draw_accuracy
+from mrt_lib.measure.stats import Interval, bootstrap, bootstrap_means
 from mrt_lib.tasks import RootSearch
-from mrt_lib.test_time_plots import draw_test_time
+from experiments.test_time_plots import draw_test_time
 from tools.pictures import smaller_png
 
 FIGURES = Path("docs/figures")

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mrt_lib.algorithms.base import Policy
-from mrt_lib.base_checks import skills
+from mrt_lib.arms.base import Policy
+from recipes.root_search.checks import skills
 from mrt_lib.budget_forcing import force_on
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.evaluation import Evaluation, assess, evaluate
-from mrt_lib.prover import ExactProver
+from mrt_lib.measure.evaluation import Evaluation, assess, evaluate
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.tasks import SHIPPED, Problem, RootSearch
-from mrt_lib.templates import decode, parse_answer
+from mrt_lib.thoughts.templates import decode, parse_answer
 
 EPISODE_TOKENS = 11
 ANSWER_TOKENS = 2.0
@@ -48,7 +48,7 @@ def test(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
         votes: (problems, 10) sampled answers at the training budget, 0 where none could be read.
         vote_tokens: (problems, 10) tokens of each.
         gold: (problems,).
-        trials .. search: what the traces got right, see `mrt_lib.base_checks.skills`.
+        trials .. search: what the traces got right, see `recipes.root_search.checks.skills`.
         forced_value, forced_at_tokens, forced_regret_oracle: like their namesakes, for one trace of each
             problem, forced on by up to 8 extensions.
         value_<task>: (problems, 9) mean J after 0 .. 8 episodes of each other task.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.records import RUNS, read_facts
-from mrt_lib.algorithms import (
+from mrt_lib.arms import (
     GRPO,
     Arm,
     GRPOExact,
@@ -20,7 +20,7 @@ from mrt_lib.algorithms import (
     PrefixOutcome,
     ShuffledProgress,
 )
-from mrt_lib.losses import LossConfig
+from mrt_lib.training.losses import LossConfig
 from mrt_lib.tasks import SHIPPED
 
 STEPS, PROMPTS, GROUP = 160, 8, 4

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mrt_lib.checkpoints import write_csv
-from mrt_lib.results import write_json
+from mrt_lib.files import write_csv
+from mrt_lib.provenance import write_json
 
 RUNS = Path("data/results/runs")
 TOTALS = ("policy_tokens", "prover_tokens", "generate_seconds", "prove_seconds", "update_seconds", "seconds")

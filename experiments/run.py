@@ -15,11 +15,11 @@ import torch
 from experiments.measure import EPISODE_TOKENS, test, validate
 from experiments.plan import TASKS, Run, plan
 from experiments.records import RUNS, TOTALS, write_run
-from mrt_lib.adapters import save_adapter
+from mrt_lib.training.adapters import save_adapter
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import provenance, sha256
-from mrt_lib.templates import TESTBED
-from mrt_lib.training import TrainConfig, Trainer, train
+from mrt_lib.provenance import provenance, sha256
+from mrt_lib.thoughts.templates import TESTBED
+from mrt_lib.training.loop import TrainConfig, Trainer, train
 
 SCRATCH = Path("build/experiments")
 VALIDATE_EVERY = 20

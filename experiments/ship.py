@@ -14,11 +14,11 @@ from experiments.plan import HEADLINE, Run
 from experiments.records import read_facts as read_run
 from experiments.run import SCRATCH
 from experiments.test_time_results import MODELS, ROWS
-from mrt_lib.adapters import WEIGHTS, read_facts, write_facts
-from mrt_lib.guards import weights_digest
+from mrt_lib.training.adapters import WEIGHTS, read_facts, write_facts
+from mrt_lib.training.guards import weights_digest
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import sha256
-from mrt_lib.templates import TESTBED
+from mrt_lib.provenance import sha256
+from mrt_lib.thoughts.templates import TESTBED
 from mrt_lib.test_time.verifier import VerifierSettings
 
 ADAPTERS, VERIFIER = Path("data/models/adapters"), Path("data/models/verifier")

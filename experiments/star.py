@@ -21,14 +21,14 @@ from experiments.plan import BUDGETS, RATES, TASKS, TUNING_SEED
 from experiments.records import read_arrays, read_facts, write_run
 from experiments.run import SCRATCH
 from experiments.statistics import difference
-from mrt_lib.algorithms import ImitateAll, MRTSTaR, STaR, StarArm
-from mrt_lib.finetuning import FinetuneConfig
+from mrt_lib.arms import ImitateAll, MRTSTaR, STaR, StarArm
+from mrt_lib.training.supervised import FinetuneConfig
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import SUMMARY, provenance, record, sha256
-from mrt_lib.star import StarTrainer, run_star
-from mrt_lib.stats import bootstrap_nested
-from mrt_lib.templates import TESTBED
-from mrt_lib.train_config import StarConfig
+from mrt_lib.provenance import SUMMARY, provenance, record, sha256
+from mrt_lib.training.star import StarTrainer, run_star
+from mrt_lib.measure.stats import bootstrap_nested
+from mrt_lib.thoughts.templates import TESTBED
+from mrt_lib.training.config import StarConfig
 
 RUNS = Path("data/results/star")
 TASK = "root_search_31"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mrt_lib.regret import tokens_to_accuracy
+from mrt_lib.measure.regret import tokens_to_accuracy
 
 
 def difference(own: ArrayLike, rival: ArrayLike) -> float:

@@ -13,8 +13,8 @@ from experiments.load import ArmRuns, arm_runs, logs, tuning_frame
 from experiments.measure import EPISODES, OTHER_EPISODES, REGRET_BUDGETS, TOKEN_GRID, VOTES
 from experiments.plan import ARMS, PLENTY, STEPS
 from experiments.records import TOTALS, write_table
-from mrt_lib.stats import bootstrap_means
-from mrt_lib.voting import majority_at_k
+from mrt_lib.measure.stats import bootstrap_means
+from mrt_lib.measure.voting import majority_at_k
 
 TABLES = Path("data/results")
 COLUMNS = ["arm", "base", "task", "steps", "rollouts", "metric", "x", "value", "low", "high", "seeds"]

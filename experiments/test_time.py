@@ -13,13 +13,13 @@ import torch
 
 from experiments.records import read_facts, write_run
 from experiments.test_time_results import COMMAND, KINDS, KS, MODELS, ROWS, write_results
-from mrt_lib.adapters import merge
-from mrt_lib.algorithms.base import repeat
+from mrt_lib.training.adapters import merge
+from mrt_lib.arms.base import repeat
 from mrt_lib.engines import Sampling, TransformersEngine
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import provenance, sha256
+from mrt_lib.provenance import provenance, sha256
 from mrt_lib.tasks import Problem, RootSearch
-from mrt_lib.templates import TESTBED
+from mrt_lib.thoughts.templates import TESTBED
 from mrt_lib.test_time import (
     Beam,
     BestOfN,
@@ -38,10 +38,10 @@ from mrt_lib.test_time import (
     train_verifier,
 )
 from mrt_lib.test_time.base import stopped
-from mrt_lib.test_time.calibration import calibration
+from recipes.calibration import calibration
 from mrt_lib.test_time.parallel import Samples, draw
 from mrt_lib.test_time.verifier import VerifierSettings
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.traces import Trace
 
 BASE, ADAPTERS = Path("data/models/base"), Path("data/models/adapters")
 VERIFIER = Path("data/models/verifier")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.records import read_arrays, read_facts, write_table
-from mrt_lib.results import record
-from mrt_lib.stats import Interval, bootstrap, bootstrap_means
+from mrt_lib.provenance import record
+from mrt_lib.measure.stats import Interval, bootstrap, bootstrap_means
 from mrt_lib.test_time import Outcome
 
 ROWS, TABLE = Path("data/results/test_time"), Path("data/results/test_time.csv")

@@ -1,22 +1,17 @@
-"""Keeping what was learnt: an adapter with its model card, loaded onto its own base alone, or merged."""
+"""LoRA adapters: merged out of place, kept with a card, and put back onto their own base alone."""
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel
 
-from mrt_lib.checkpoints import new_folder
-from mrt_lib.guards import weights_digest
-from mrt_lib.learner import merged_weights, write_weights
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import provenance, write_json
-from mrt_lib.star import StarTrainer
-from mrt_lib.training import Trainer
+from mrt_lib.files import weights_digest, write_json
+from mrt_lib.provenance import provenance
 
 WEIGHTS = ("adapter_config.json", "adapter_model.safetensors")
 FACTS = "training.json"
@@ -31,46 +26,37 @@ LoRA adapter for `{base}` in {dtype} (digest `{base_digest}`), trained by `{arm}
 {rows}
 
 ```python
-from mrt_lib.adapters import load_adapter, merge
-from mrt_lib.reasoner import load_reasoner
+from mrt_lib import Reasoner
 
-model, tokenizer = load_reasoner("{base}", dtype="{dtype}")
-model = load_adapter(model, "this/folder")  # an error on any other base
-merge("{base}", "this/folder", "merged")  # or a plain model, for any engine
+reasoner = Reasoner.load("this/folder")  # with its base and template; an error on any other base
+reasoner.save("merged", merged=True)  # a plain model, for any engine
 ```
 """
 
 
-def save_adapter(trainer: Trainer | StarTrainer, folder: str | Path) -> None:
-    """Write the newest adapter, what it was made by and for, and a model card, whole or not at all.
+def save_adapter(model: Any, facts: Mapping[str, Any], folder: Path) -> None:
+    """Write a peft model's adapter, training.json and a model card into a folder that is there.
 
-    Raises:
-        ValueError: the run trains every weight.
-        FileExistsError: there is something at `folder`.
+    Args:
+        model: with adapters.
+        facts: arm, task, template; base (folder or hub name), base_digest, dtype; numbers, a mapping that
+            becomes the card's table.
+        folder: filled; see `mrt_lib.files.new_folder`.
     """
-    learner = trainer.learner
-    if learner.lora is None:
-        raise ValueError("this run trains every weight, there is no adapter; save learner.model itself")
-    run = {name: trainer.identity[name] for name in ("arm", "task", "template")}
-    values = (learner.sampler.name_or_path, trainer.identity["base"], dtype_name(learner.sampler))
-    base = dict(zip(BASE, values, strict=True))
-    last = {f"last step: {name}": number for name, number in (trainer.log or [{}])[-1].items()}
-    numbers = {"steps": len(trainer.log), **last}
-    with new_folder(folder) as filling:
-        learner.model.save_pretrained(filling, save_embedding_layers=False)
-        write_facts(filling, {**run, **base, "numbers": numbers, "provenance": provenance()})
+    model.save_pretrained(folder, save_embedding_layers=False)
+    write_facts(folder, {**facts, "provenance": provenance()})
 
 
 def write_facts(folder: str | Path, facts: Mapping[str, Any]) -> None:
-    """Write training.json, and README.md, the model card, from it.
-
-    Args:
-        facts: arm, task, template; base (folder or hub name), base_digest, dtype; numbers and provenance,
-            which are mappings and become the card's table.
-    """
+    """Write training.json, and README.md, the model card, from it; `facts` as in `save_adapter`."""
     write_json(Path(folder) / FACTS, facts)
     rows = [f"| {name} | {_short(x)} |" for name, x in {**facts["numbers"], **facts["provenance"]}.items()]
     (Path(folder) / "README.md").write_text(CARD.format(**facts, rows="\n".join(rows)))
+
+
+def base_facts(base: PreTrainedModel, name: str) -> dict[str, str]:
+    """What an adapter must say of the plain model that it is for."""
+    return dict(zip(BASE, (name, weights_digest(base), dtype_name(base)), strict=True))
 
 
 def load_adapter(model: PreTrainedModel, folder: str | Path) -> Any:
@@ -91,23 +77,6 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> Any:
     return PeftModel.from_pretrained(model, str(folder)).eval()
 
 
-def merge(model_folder: str | Path, adapter_folder: str | Path, target: str | Path) -> None:
-    """Write base plus adapter as a plain model: config, weights and tokenizer, whole or not at all.
-
-    The weights are those that the training's own sampler had, bit for bit, in the base's dtype.
-
-    Raises:
-        FileNotFoundError, ValueError: see `load_reasoner` and `load_adapter`.
-        FileExistsError: there is something at `target`.
-    """
-    with new_folder(target) as filling:
-        base, tokenizer = load_reasoner(model_folder, read_facts(adapter_folder)["dtype"])
-        plain = copy.deepcopy(base)
-        write_weights(merged_weights(load_adapter(base, adapter_folder)), plain)
-        plain.save_pretrained(filling)
-        tokenizer.save_pretrained(filling)
-
-
 def read_facts(folder: str | Path) -> dict[str, Any]:
     """training.json of an adapter.
 
@@ -117,11 +86,30 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     if missing := [name for name in (*WEIGHTS, FACTS) if not (folder / name).is_file()]:
-        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; `save_adapter` writes all of them")
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; `Reasoner.save` writes all of them")
     facts = json.loads((folder / FACTS).read_text())
     if missing := [name for name in BASE if name not in facts]:
         raise ValueError(f"{folder / FACTS} does not say {', '.join(missing)}, so its base is unknown")
     return facts
+
+
+def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name in the plain model and W + (alpha / rank) B A of every layer with an adapter, out of place."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in model.base_model.model.named_modules():
+        if isinstance(module, LoraLayer):
+            layer: Any = module
+            weight = layer.get_base_layer().weight.detach()
+            yield f"{name}.weight", weight + layer.get_delta_weight("default").detach().to(weight.dtype)
+
+
+@torch.no_grad()
+def write_weights(weights: Iterable[tuple[str, torch.Tensor]], model: torch.nn.Module) -> None:
+    """Copy weights, by name, into a model."""
+    own = dict(model.named_parameters())
+    for name, weight in weights:
+        own[name].copy_(weight)
 
 
 def dtype_name(model: PreTrainedModel) -> str:

@@ -12,10 +12,34 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_hex
 
-from mrt_lib.packing import TRUNK, PackedTrace, attention_mask
-from mrt_lib.palette import LABELS, SERIES
-from mrt_lib.stats import bootstrap
+from mrt_lib.measure.packing import TRUNK, PackedTrace, attention_mask
+from mrt_lib.measure.stats import bootstrap
 
+# What a series looks like in every figure: name to (colour, dash, marker). A series keeps its look; lightness
+# falls along the palette, so that the order stays readable without colour. Others may be added.
+SERIES: dict[str, tuple[str, str, str]] = {
+    "oracle": ("#9a9a9a", ":", ""),
+    "optimum": ("#111111", "--", ""),
+    "base": ("#2f6db3", "-", "o"),
+    "weak": ("#8cc5e3", "-", "v"),
+    "strong": ("#173a63", "-", "^"),
+    "sampled": ("#e07b39", "-", "s"),
+    "exact": ("#173a63", "-", "o"),
+    "grpo": ("#b33951", "-", "s"),
+    "mrt": ("#157f6b", "-", "D"),
+    "think on": ("#2f6db3", "-", ""),
+    "maj@2": ("#e3b23c", "-", "<"),
+    "maj@4": ("#c4661f", "-", ">"),
+    "maj@8": ("#6b2d0e", "-", "d"),
+}
+# What it is called there, where its name alone is terse.
+LABELS: dict[str, str] = {
+    "grpo": "GRPO",
+    "mrt": "MRT",
+    "maj@2": "vote of 2",
+    "maj@4": "vote of 4",
+    "maj@8": "vote of 8",
+}
 VALUE_COLOURS = sns.color_palette("ch:s=1.9,r=-.2,light=.97,dark=.35", as_cmap=True)
 
 

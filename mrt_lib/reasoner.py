@@ -1,8 +1,12 @@
-"""Loading a reasoner: model and tokenizer from a folder or the hub, on the best device at hand."""
+"""A reasoner: a model with its tokenizer, its template and an engine. It thinks, is forced to answer, is trained."""
 
 from __future__ import annotations
 
+import copy
+import math
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +14,295 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from mrt_lib.environment import hardware_dtype
+from mrt_lib.adapters import WEIGHTS as ADAPTER
+from mrt_lib.adapters import dtype_name, load_adapter, merged_weights, read_facts, save_adapter, write_weights
+from mrt_lib.engines.base import Engine, Sampling, context_of
+from mrt_lib.engines.transformers_engine import TransformersEngine
+from mrt_lib.files import new_folder
+from mrt_lib.tasks.base import Problem
+from mrt_lib.thoughts.templates import Template, decode, encode, find_template, get_template, token_id
+from mrt_lib.thoughts.traces import Trace
 
 FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # whole, or in parts
 DTYPES = ("float32", "bfloat16", "float16")
+ENGINES = ("transformers", "vllm")
 
 
-def load_reasoner(
-    name: str | Path, dtype: str = "float32"
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model (evaluation mode, on the GPU if there is one) and tokenizer of a saved reasoner.
+class Reasoner:
+    """What thinks, is forced to answer and is trained.
 
-    Args:
-        name: folder with the model, in safetensors, and its tokenizer, or a hub name; see `find_model`.
-        dtype: of the weights: "float32", "bfloat16", "float16", or "auto" for what the hardware
-            computes best, printed with the reason. LoRA adapters are fp32 in any case.
-
-    Raises:
-        ValueError: another dtype.
-        FileNotFoundError: the model or one of its files is missing; the files are named, because
-            Transformers would quietly make up an empty tokenizer instead.
+    Attributes:
+        model: causal model of Transformers, in evaluation mode; after training, with the trained weights.
+        tokenizer: of the model.
+        template: the text around a thought.
+        engine: what samples; with the weights of `model`.
+        name: folder or hub name, for reports and cards.
+        adapter: after training with LoRA, the peft model whose merged weights `model` has; else None.
+        facts: of that training: arm, task, template, base, numbers (`mrt_lib.adapters.save_adapter`).
     """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        template: Template | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        """Parts that are there: `load` takes a name instead.
+
+        Args:
+            template: None for the first known one that fits the tokenizer.
+            engine: None for Transformers.
+
+        Raises:
+            ValueError: the template does not fit the tokenizer, or no known one does.
+        """
+        self.model, self.tokenizer = model, tokenizer
+        self.template = template or find_template(tokenizer)
+        self.template.check(tokenizer)
+        self.engine: Engine = engine or TransformersEngine(model)
+        self.name = str(getattr(model, "name_or_path", "") or "")
+        self.adapter: Any = None
+        self.facts: Mapping[str, Any] = {}
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path,
+        template: Template | str | None = None,
+        dtype: str = "float32",
+        engine: str = "transformers",
+        **options: Any,
+    ) -> Reasoner:
+        """A saved reasoner, on the best device at hand::
+
+            from mrt_lib import Reasoner
+            reasoner = Reasoner.load("data/models/base")
+
+        Args:
+            name: folder with the model, in safetensors, and its tokenizer; a name on the hub like
+                "owner/model"; or an adapter's folder, which names its base and is merged into it.
+            template: or its name; None for the adapter's own, or the first known one that fits.
+            dtype: of the weights: "float32", "bfloat16", "float16", or "auto" for what the hardware
+                computes best, printed with the reason. LoRA adapters are fp32 in any case. An adapter is
+                loaded in the dtype it was trained for.
+            engine: "transformers", or "vllm" (a model's folder or hub name, no adapter).
+            **options: of the engine, such as `batch_tokens` or `gpu_memory_utilization`.
+
+        Raises:
+            ValueError: an unknown dtype or engine, or a template that does not fit.
+            FileNotFoundError: the model or one of its files is missing; the files are named, because
+                Transformers would quietly make up an empty tokenizer instead.
+            ImportError: vLLM is not installed.
+        """
+        if engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+        if isinstance(template, str):
+            template = get_template(template)
+        if (Path(name) / ADAPTER[0]).is_file():
+            return cls._with_adapter(Path(name), template, engine)
+        model, tokenizer = load_model(name, dtype)
+        if engine == "vllm":
+            from mrt_lib.engines.vllm_engine import VLLMEngine
+
+            template = template or find_template(tokenizer)
+            template.check(tokenizer)
+            own: Engine = VLLMEngine(find_model(name), dtype_name(model), **options)
+        else:
+            own = TransformersEngine(model, **options)
+        reasoner = cls(model, tokenizer, template, own)
+        reasoner.name = str(name)
+        return reasoner
+
+    @classmethod
+    def _with_adapter(cls, folder: Path, template: Template | None, engine: str) -> Reasoner:
+        if engine != "transformers":
+            raise ValueError(f"{folder} holds an adapter; save it merged, then load that with engine={engine!r}")
+        facts = read_facts(folder)
+        model, tokenizer = load_model(facts["base"], facts["dtype"])
+        plain = copy.deepcopy(model)
+        adapter = load_adapter(model, folder)
+        write_weights(merged_weights(adapter), plain)
+        reasoner = cls(plain, tokenizer, template or get_template(facts["template"]))
+        reasoner.adapter, reasoner.facts, reasoner.name = adapter, facts, str(folder)
+        return reasoner
+
+    @property
+    def context(self) -> int | None:
+        """Most tokens of a sequence; None where the model has no limit."""
+        return context_of(self.model.config)
+
+    def room(self, problems: Sequence[Problem], answer_tokens: int) -> int | None:
+        """Most tokens of a thought beside the longest prompt, the stop text and an answer; None for no limit.
+
+        Raises:
+            ValueError: a question that the tokenizer cannot write; the problem is named.
+        """
+        stops = (self.template.finished_answer, self.template.separator + self.template.forced_answer)
+        around = max(len(encode(self.tokenizer, text)) for text in stops) + answer_tokens
+        longest = 0
+        for problem in problems:
+            try:
+                longest = max(longest, len(self.prompt(problem.question)))
+            except ValueError as error:
+                raise ValueError(f"problem {problem.id!r}: {error}") from None
+        return None if self.context is None else self.context - longest - around
+
+    def check_room(self, problems: Sequence[Problem], thinking_tokens: int, answer_tokens: int) -> None:
+        """ValueError unless prompt, thought, stop text and answer fit into the context together."""
+        room = self.room(problems, answer_tokens)
+        if room is not None and thinking_tokens > room:
+            way = f"at most {room}" if room > 0 else "nothing; shorten the questions or answer_tokens"
+            raise ValueError(
+                f"thinking_tokens={thinking_tokens} does not fit: the longest prompt, the stop text and an "
+                f"answer of {answer_tokens} leave {way} of the model's context of {self.context}"
+            )
+
+    def prompt(self, question: str) -> list[int]:
+        """Token ids up to and including the open thinking block; ValueError for what cannot be written."""
+        return self.template.prompt_ids(self.tokenizer, question)
+
+    def close(self, trace: Trace, j: int) -> list[int]:
+        """Token ids that end the thought at prefix j: forced, or the model's own end of a finished trace."""
+        return self.template.closing_ids(self.tokenizer, trace, j)
+
+    def cut(self, thought_ids: Sequence[int]) -> list[int]:
+        """Ends of the episodes of a thought, in tokens, by the template's rule."""
+        return self.template.cut(self.tokenizer, thought_ids)
+
+    def read(self, answer_ids: Sequence[int]) -> str:
+        """The answer in the tokens after a thought; "" where there is none to read."""
+        return self.template.parse_answer(decode(self.tokenizer, answer_ids))
+
+    def think(self, problems: Sequence[Problem], sampling: Sampling, progress: bool = False) -> list[Trace]:
+        """One thought per problem of at most `sampling.max_new_tokens` tokens, cut into episodes.
+
+        Repeat a problem to think about it several times. The traces have no answer yet.
+        """
+        empty = [Trace(p.id, self.prompt(p.question), [], [], False) for p in problems]
+        return self.extend(empty, sampling, progress=progress)
+
+    def extend(
+        self,
+        traces: Sequence[Trace],
+        sampling: Sampling,
+        ends: Sequence[int] | None = None,
+        progress: bool = False,
+    ) -> list[Trace]:
+        """Unfinished thoughts thought on.
+
+        Args:
+            traces: without answers.
+            sampling: `max_new_tokens` is the most that a thought may have in all.
+            ends: the same for each thought of its own.
+            progress: show a bar.
+        """
+        ends = [sampling.max_new_tokens] * len(traces) if ends is None else ends
+        rooms = [max(0, end - len(t.thought_ids)) for t, end in zip(traces, ends, strict=True)]
+        stop = ((token_id(self.tokenizer, self.template.think_end),),)
+        asked = replace(sampling, max_new_tokens=max(1, *rooms), stop=stop)
+        prompts = [t.prompt_ids + t.thought_ids for t in traces]
+        found = self.engine.generate(prompts, asked, rooms, progress)
+        return [
+            self._longer(t, g.token_ids, g.log_probs, g.finish == "stop")
+            for t, g in zip(traces, found, strict=True)
+        ]
+
+    def answer(self, traces: Sequence[Trace], sampling: Sampling, progress: bool = False) -> list[Trace]:
+        """The traces with an answer of at most `sampling.max_new_tokens` tokens each.
+
+        A thought that the budget cut is answered after the forced-termination text.
+        """
+        prompts = [t.prefix(t.n_episodes) + self.close(t, t.n_episodes) for t in traces]
+        generations = self.engine.generate(prompts, self.answering(sampling), progress=progress)
+        return [
+            replace(t, answer_ids=g.token_ids, answer_log_probs=g.log_probs)
+            for t, g in zip(traces, generations, strict=True)
+        ]
+
+    def answering(self, sampling: Sampling) -> Sampling:
+        """The same sampling, ended by the end of an answer."""
+        return replace(sampling, stop=((token_id(self.tokenizer, self.template.answer_end),),))
+
+    def force_on(self, traces: Sequence[Trace], sampling: Sampling, extensions: int) -> list[Trace]:
+        """Budget forcing: thoughts that ended by themselves thought on, up to `extensions` times.
+
+        Each time the closing token gives way to the template's next continue marker, in rotation (s1,
+        arXiv 2501.19393; paper, section 7.3). A thought that the budget has cut, or that has no room for
+        the marker and one token more, stays as it is. Answers and values are gone.
+
+        Args:
+            traces: thoughts; a marker's tokens get the log-probability nan, since nobody sampled them.
+            sampling: `max_new_tokens` is the thinking budget, markers included; extension e draws from
+                seed + 1 + e.
+            extensions: at least 0.
+
+        Raises:
+            ValueError: negative extensions, or a template without continue markers.
+        """
+        markers = self.template.continue_markers
+        if extensions < 0:
+            raise ValueError(f"extensions must be at least 0, got {extensions}")
+        if not markers:
+            raise ValueError(f"template {self.template.name!r} has no continue markers to force a thought on")
+        longer = [replace(t, answer_ids=[], answer_log_probs=[], values=[]) for t in traces]
+        for e in range(extensions):
+            marker = encode(self.tokenizer, markers[e % len(markers)])
+            room = sampling.max_new_tokens - len(marker)
+            ended = [i for i, t in enumerate(longer) if t.finished and len(t.thought_ids) < room]
+            if not ended:
+                break
+            unsampled = [math.nan] * len(marker)
+            opened = [self._longer(_reopened(longer[i]), marker, unsampled) for i in ended]
+            drawn = self.extend(opened, replace(sampling, seed=sampling.seed + 1 + e))
+            for i, trace in zip(ended, drawn, strict=True):
+                longer[i] = trace
+        return longer
+
+    def save(self, folder: str | Path, merged: bool = False) -> None:
+        """Write what training has learnt, whole or not at all; `load` takes either back.
+
+        Args:
+            folder: new.
+            merged: config, weights and tokenizer as a plain model for any engine, with the very weights that
+                the training's own sampler had; otherwise the LoRA adapter with a model card.
+
+        Raises:
+            ValueError: there is no adapter: nothing was trained, or every weight was.
+            FileExistsError: there is something at `folder`.
+        """
+        if not merged and self.adapter is None:
+            raise ValueError("there is no adapter to save: train with LoRA first, or use merged=True")
+        with new_folder(folder) as filling:
+            if merged:
+                self.model.save_pretrained(filling)
+                self.tokenizer.save_pretrained(filling)
+            else:
+                save_adapter(self.adapter, self.facts, filling)
+
+    def _longer(
+        self, trace: Trace, ids: list[int], log_probs: list[float], finished: bool = False
+    ) -> Trace:
+        """The trace with new tokens, of which the last is the thought's end if `finished`."""
+        thought = trace.thought_ids + ids[: len(ids) - finished]
+        return replace(
+            trace,
+            thought_ids=thought,
+            boundaries=self.cut(thought),
+            finished=finished,
+            thought_log_probs=trace.thought_log_probs + log_probs,
+        )
+
+
+def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer of a folder or hub name; errors as in `Reasoner.load`."""
     folder = find_model(name)
     missing = [file for file in FILES if not (folder / file).is_file()]
     if not any((folder / file).is_file() for file in WEIGHTS):
         missing.append(WEIGHTS[0])
     if missing:
-        raise FileNotFoundError(
-            f"{folder} lacks {', '.join(missing)}; `make base` trains the shipped reasoners"
-        )
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; `make base` trains the shipped reasoners")
     if dtype == "auto":
         dtype, reason = hardware_dtype()
         print(f"weights in {dtype}: {reason}")
@@ -75,3 +338,29 @@ def check_dtype(dtype: str) -> None:
     """ValueError unless weights can be loaded in it."""
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be {', '.join(DTYPES)}, got {dtype!r}")
+
+
+def hardware_dtype() -> tuple[str, str]:
+    """`choose_dtype` for the GPU at hand, or for this CPU."""
+    if torch.cuda.is_available():
+        return choose_dtype(torch.cuda.get_device_capability())
+    features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return choose_dtype(None, bool(features.get("avx512_bf16") or features.get("amx_bf16")))
+
+
+def choose_dtype(capability: tuple[int, int] | None, cpu_bf16: bool = False) -> tuple[str, str]:
+    """The torch dtype's name and the reason, from the GPU's compute capability or None for a CPU."""
+    if capability is None:
+        return ("bfloat16", "this CPU has bf16 instructions") if cpu_bf16 else (
+            "float32", "this CPU has no bf16 instructions"
+        )
+    name = f"sm{capability[0]}{capability[1]}"
+    if capability >= (8, 0):
+        return "bfloat16", f"{name} computes bf16 natively"
+    return "float16", f"{name} has no bf16, which starts at sm80"
+
+
+def _reopened(trace: Trace) -> Trace:
+    """The thought without its own end."""
+    own = trace.thought_log_probs[: len(trace.thought_ids)]
+    return replace(trace, finished=False, thought_log_probs=own)

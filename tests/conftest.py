@@ -7,7 +7,7 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
-from mrt_lib.packages import pinned_versions
+from tools.packages import pinned_versions
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # A loaded machine is slow, not wrong.

@@ -10,17 +10,17 @@ import peft  # noqa: F401  imported here once for all processes
 import torch
 from transformers import Qwen3ForCausalLM  # noqa: F401
 
-from mrt_lib.algorithms import GRPO, MRTExact, MRTOffline, MRTOnline
-from mrt_lib.checkpoints import load_checkpoint
-from mrt_lib.finetuning import FinetuneConfig
-from mrt_lib.learner import LoraSettings
-from mrt_lib.losses import LossConfig
+from mrt_lib.arms import GRPO, MRTExact, MRTOffline, MRTOnline
+from mrt_lib.files import load_checkpoint
+from mrt_lib.training.supervised import FinetuneConfig
+from mrt_lib.training.lora import LoraSettings
+from mrt_lib.training.losses import LossConfig
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.star import StarTrainer
+from mrt_lib.training.star import StarTrainer
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import TESTBED
-from mrt_lib.train_config import StarConfig
-from mrt_lib.training import TrainConfig, Trainer, train
+from mrt_lib.thoughts.templates import TESTBED
+from mrt_lib.training.config import StarConfig
+from mrt_lib.training.loop import TrainConfig, Trainer, train
 
 TASK = RootSearch(31)
 SETTINGS = {

@@ -10,16 +10,16 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from mrt_lib.adapters import FACTS, load_adapter, merge, read_facts, save_adapter, write_facts
-from mrt_lib.algorithms import GRPO
-from mrt_lib.checkpoints import new_folder
+from mrt_lib.training.adapters import FACTS, load_adapter, merge, read_facts, save_adapter, write_facts
+from mrt_lib.arms import GRPO
+from mrt_lib.files import new_folder
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.guards import weights_digest
-from mrt_lib.learner import merged_weights
+from mrt_lib.training.guards import weights_digest
+from mrt_lib.training.lora import merged_weights
 from mrt_lib.reasoner import FILES, load_reasoner
-from mrt_lib.results import sha256
-from mrt_lib.templates import TESTBED, encode_prompt
-from mrt_lib.training import TrainConfig, Trainer
+from mrt_lib.provenance import sha256
+from mrt_lib.thoughts.templates import TESTBED, encode_prompt
+from mrt_lib.training.loop import TrainConfig, Trainer
 from tests.small_training import SETTINGS, TASK, trainer
 
 SHIPPED = sorted(Path("data/models/adapters").iterdir())

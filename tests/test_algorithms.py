@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mrt_lib.algorithms import (
+from mrt_lib.arms import (
     GRPO,
     GRPOExact,
     LengthPenalty,
@@ -17,12 +17,12 @@ from mrt_lib.algorithms import (
     PrefixOutcome,
     ShuffledProgress,
 )
-from mrt_lib.algorithms.base import stream
+from mrt_lib.arms.base import stream
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.prover import ExactProver
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import TESTBED, decode
+from mrt_lib.thoughts.templates import TESTBED, decode
 
 TASK = RootSearch(31)
 PROBLEMS = TASK.problems["train"][:3]

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib.backtracking_base import build_tokenizer
-from mrt_lib.episodes import cut_thought
+from recipes.backtracking.base import build_tokenizer
+from mrt_lib.thoughts.episodes import cut_thought
 from mrt_lib.tasks import SubsetSum
-from mrt_lib.tasks.backtracking import (
+from recipes.backtracking.attempts import (
     Attempt,
     Line,
     backtrack_accuracy,
@@ -30,9 +30,9 @@ from mrt_lib.tasks.backtracking import (
     solution_attempt,
     write_lines,
 )
-from mrt_lib.tasks.backtracking_text import read_attempts, read_prefix, thought_text
-from mrt_lib.tasks.subset_sum import facts_of, solution_of
-from mrt_lib.templates import TESTBED, encode
+from recipes.backtracking.text import read_attempts, read_prefix, thought_text
+from recipes.backtracking.subset_sum import facts_of, solution_of
+from mrt_lib.thoughts.templates import TESTBED, encode
 
 TASK = SubsetSum(5)
 PROBLEM = SubsetSum(4).problem([12, 5, 4, 2], 21)  # take take take skip

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrt_lib.backtracking_base import NAME, TASK, build_tokenizer, demonstrations, train
-from mrt_lib.backtracking_checks import grade_lines, main, true_value
-from mrt_lib.finetuning import FinetuneConfig
+from recipes.backtracking.base import NAME, TASK, build_tokenizer, demonstrations, train
+from recipes.backtracking.checks import grade_lines, main, true_value
+from mrt_lib.training.supervised import FinetuneConfig
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import sha256
+from mrt_lib.provenance import sha256
 from mrt_lib.tasks import SubsetSum
-from mrt_lib.tasks.backtracking import decided, guess
-from mrt_lib.tasks.backtracking_text import read_attempts
-from mrt_lib.tasks.subset_sum import solution_of, split_of
-from mrt_lib.templates import encode
+from recipes.backtracking.attempts import decided, guess
+from recipes.backtracking.text import read_attempts
+from recipes.backtracking.subset_sum import solution_of, split_of
+from mrt_lib.thoughts.templates import encode
 
 TOKENIZER = build_tokenizer()
 SHIPPED = Path("data/models") / NAME
@@ -98,8 +98,8 @@ def test_the_true_value_is_how_often_a_guess_is_right():
 
 
 def test_a_miniature_is_trained_measured_and_described(tmp_path, monkeypatch):
-    monkeypatch.setattr("mrt_lib.backtracking_base.EXAMPLES_PER_STEP", 4)
-    monkeypatch.setattr("mrt_lib.backtracking_checks.THINKING", 40)
+    monkeypatch.setattr("recipes.backtracking.base.EXAMPLES_PER_STEP", 4)
+    monkeypatch.setattr("recipes.backtracking.checks.THINKING", 40)
     train(tmp_path / NAME, tmp_path / "work", FinetuneConfig(steps=2, learning_rate=2e-3, warmup=1))
     model, tokenizer = load_reasoner(tmp_path / NAME)
     assert model.config.vocab_size == len(tokenizer) == len(TOKENIZER)

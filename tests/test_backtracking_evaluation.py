@@ -5,21 +5,21 @@ from functools import partial
 import numpy as np
 import pytest
 
-from mrt_lib.algorithms import GRPO, MRTBacktrack, Rollout
-from mrt_lib.algorithms.mrt_backtrack import information_gains
-from mrt_lib.backtracking_base import build_model, build_tokenizer
-from mrt_lib.backtracking_evaluation import WayBack, by_attempt, ways_back
+from mrt_lib.arms import GRPO, MRTBacktrack, Rollout
+from recipes.backtracking.arm import information_gains
+from recipes.backtracking.base import build_model, build_tokenizer
+from recipes.backtracking.evaluation import WayBack, by_attempt, ways_back
 from mrt_lib.engines import Generation, Sampling
-from mrt_lib.episodes import cut_thought
-from mrt_lib.evaluation import Evaluation
-from mrt_lib.learner import Learner
+from mrt_lib.thoughts.episodes import cut_thought
+from mrt_lib.measure.evaluation import Evaluation
+from mrt_lib.training.lora import Learner
 from mrt_lib.tasks import SubsetSum
-from mrt_lib.tasks.backtracking_text import is_backtrack, newest_in_full
-from mrt_lib.templates import TESTBED, encode, encode_prompt
+from recipes.backtracking.text import is_backtrack, newest_in_full
+from mrt_lib.thoughts.templates import TESTBED, encode, encode_prompt
 from mrt_lib.test_time import Linearised, Solver
-from mrt_lib.traces import Trace
-from mrt_lib.train_config import TrainConfig
-from mrt_lib.training import make_policy
+from mrt_lib.thoughts.traces import Trace
+from mrt_lib.training.config import TrainConfig
+from mrt_lib.training.loop import make_policy
 
 TASK, TOKENIZER = SubsetSum(4), build_tokenizer()
 PROBLEM = TASK.problem([12, 5, 4, 2], 21)  # take take take skip

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrt_lib.base_checks import consistent_values, grade_trials, read_trials
-from mrt_lib.base_reasoner import FAMILIES, RECIPES, SHIPPED, build_tokenizer, demonstrations
+from recipes.root_search.checks import consistent_values, grade_trials, read_trials
+from recipes.root_search.base import FAMILIES, RECIPES, SHIPPED, build_tokenizer, demonstrations
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.results import sha256
+from mrt_lib.provenance import sha256
 from mrt_lib.tasks import RootSearch
-from mrt_lib.tasks.explorers import explore, random_guess, thought_text
+from recipes.root_search.explorers import explore, random_guess, thought_text
 
 MODELS = Path("data/models")
 TASK = RootSearch(31)

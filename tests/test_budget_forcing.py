@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mrt_lib.base_reasoner import build_model, build_tokenizer
+from recipes.root_search.base import build_model, build_tokenizer
 from mrt_lib.budget_forcing import force_on
 from mrt_lib.engines import Generation, Sampling, TransformersEngine
-from mrt_lib.evaluation import assess, evaluate
-from mrt_lib.prover import ExactProver
+from mrt_lib.measure.evaluation import assess, evaluate
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.rollouts import answer, think
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import R1_SHORT, TESTBED, encode
+from mrt_lib.thoughts.templates import R1_SHORT, TESTBED, encode
 
 TOKENIZER = build_tokenizer()
 TASK = RootSearch(31)

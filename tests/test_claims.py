@@ -11,9 +11,9 @@ import pytest
 
 from experiments import claims
 from experiments.claims import CLAIMS, PARTS, TABLE, parts, table, with_verdict
-from mrt_lib.results import read_summary
-from mrt_lib.verdict_plots import LOOKS, claims_html, draw_verdicts
-from mrt_lib.verdicts import (
+from mrt_lib.provenance import read_summary
+from experiments.verdict_plots import LOOKS, claims_html, draw_verdicts
+from experiments.verdicts import (
     DIFFERS,
     INCONCLUSIVE,
     NOT_MEASURED,

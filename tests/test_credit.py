@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib.algorithms import MRTOffline, Rollout
-from mrt_lib.algorithms.credit import centre_by_episode, episode_credits, group_advantages, groups, spread
+from mrt_lib.arms import MRTOffline, Rollout
+from mrt_lib.arms.credit import centre_by_episode, episode_credits, group_advantages, groups, spread
 from mrt_lib.tasks.base import Problem
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.traces import Trace
 
 PROBLEM = Problem("q", "some task", "why?", "because")
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mrt_lib.algorithms import GRPO, MRTExact
-from mrt_lib.curriculum import Stage, for_stage
-from mrt_lib.losses import LossConfig
-from mrt_lib.training import TrainConfig, train
+from mrt_lib.arms import GRPO, MRTExact
+from mrt_lib.training.stages import Stage, for_stage
+from mrt_lib.training.losses import LossConfig
+from mrt_lib.training.loop import TrainConfig, train
 from tests.small_training import ending, same_bits, trainer
 
 SHORT_LONG = (Stage(0, 3, 11, 1), Stage(3, 6, 33, 3))

@@ -17,7 +17,7 @@ from experiments.records import read_arrays, read_facts, write_run
 from experiments.run import make_trainer
 from mrt_lib import plots
 from mrt_lib.engines import Sampling
-from mrt_lib.results import read_summary, sha256
+from mrt_lib.provenance import read_summary, sha256
 from mrt_lib.rollouts import think
 
 SHIPPED_RUNS = sorted(path.parent.name for path in curriculum.RUNS.glob("*/run.json"))

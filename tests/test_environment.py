@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from safetensors.numpy import save_file
 
 from mrt_lib import environment, packages
-from mrt_lib.environment import Check
+from tools.environment import Check
 
 
 def test_the_bounds_are_those_of_pyproject():
@@ -222,6 +222,6 @@ def test_the_commit_of_a_worktree_is_its_own(tmp_path):
 
 
 def test_the_command_line_status_says_whether_all_is_well(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "mrt_lib.environment"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "tools.environment"], capture_output=True, text=True)
     assert done.stdout.count("[OK]") + done.stdout.count("[FAIL]") == 12
     assert done.returncode == int("[FAIL]" in done.stdout)

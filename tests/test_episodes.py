@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from mrt_lib.episodes import (
+from mrt_lib.thoughts.episodes import (
     cut_at_marker,
     cut_at_openers,
     cut_every,
@@ -16,7 +16,7 @@ from mrt_lib.episodes import (
     group_episodes,
     split_episodes,
 )
-from mrt_lib.templates import R1, TESTBED
+from mrt_lib.thoughts.templates import R1, TESTBED
 
 BLANK = "\n\n"
 

@@ -14,7 +14,7 @@ from experiments.plan import ARMS, RATES, TUNING_SEED, Run, chosen, tuning_runs
 from experiments.records import RUNS, read_arrays, read_facts, write_run
 from experiments.run import make_trainer
 from experiments.tables import every_arm, majority
-from mrt_lib.results import read_summary, sha256
+from mrt_lib.provenance import read_summary, sha256
 
 SHIPPED_RUNS = sorted(path.parent.name for path in RUNS.glob("*/run.json"))
 

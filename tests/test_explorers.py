@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrt_lib.tasks import SHIPPED, RootSearch
-from mrt_lib.tasks.explorers import (
+from recipes.root_search.explorers import (
     bisect,
     explore,
     forced_values,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mrt_lib.base_reasoner import RECIPES, build_model, build_tokenizer, demonstrations
-from mrt_lib.finetuning import Example, FinetuneConfig, finetune
-from mrt_lib.schedule import warmup_cosine
+from recipes.root_search.base import RECIPES, build_model, build_tokenizer, demonstrations
+from mrt_lib.training.supervised import Example, FinetuneConfig, finetune
+from mrt_lib.training.schedule import warmup_cosine
 
 TOKENIZER = build_tokenizer()
 CONFIG = FinetuneConfig(steps=6, learning_rate=1e-3, warmup=2, micro_batch_tokens=400, checkpoint_every=2)

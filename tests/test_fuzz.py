@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from mrt_lib.episodes import cut_at_marker, cut_at_openers
+from mrt_lib.thoughts.episodes import cut_at_marker, cut_at_openers
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import R1, TESTBED, parse_answer
+from mrt_lib.thoughts.templates import R1, TESTBED, parse_answer
 
 N_STRINGS = 1_000_000
 CHUNK = 50_000

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mrt_lib.packages import HOSTED, KEEP, ROOT, WIDGETS, name_of, pinned_versions, satisfies
+from tools.packages import HOSTED, KEEP, ROOT, WIDGETS, name_of, pinned_versions, satisfies
 from tools.notebook_template import SETUP, repository
 
 pytestmark = [pytest.mark.network, pytest.mark.usefixtures("registry")]
@@ -44,15 +44,15 @@ import io, json, tempfile
 import matplotlib.pyplot as plt, numpy as np, torch
 import mrt_lib
 from mrt_lib import live, plots
-from mrt_lib.algorithms import MRTExact
+from mrt_lib.arms import MRTExact
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.prover import ExactProver
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.rollouts import think
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import TESTBED
-from mrt_lib.traces import load_traces, save_traces
-from mrt_lib.training import TrainConfig, Trainer
+from mrt_lib.thoughts.templates import TESTBED
+from mrt_lib.thoughts.traces import load_traces, save_traces
+from mrt_lib.training.loop import TrainConfig, Trainer
 
 torch.set_num_threads(1)
 task = RootSearch(31)

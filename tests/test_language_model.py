@@ -13,15 +13,15 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import mrt_lib
 from benchmarks import language_model
-from mrt_lib.adapters import merge, save_adapter
-from mrt_lib.algorithms import GRPO, MRTExact, MRTOffline, MRTOnline
+from mrt_lib.training.adapters import merge, save_adapter
+from mrt_lib.arms import GRPO, MRTExact, MRTOffline, MRTOnline
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.finetuning import Example, FinetuneConfig, finetune
-from mrt_lib.presets import get_preset
+from mrt_lib.training.supervised import Example, FinetuneConfig, finetune
+from mrt_lib.training.presets import get_preset
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import MathTask
-from mrt_lib.templates import R1, R1_SHORT, encode, encode_prompt
-from mrt_lib.training import Trainer, train
+from mrt_lib.thoughts.templates import R1, R1_SHORT, encode, encode_prompt
+from mrt_lib.training.loop import Trainer, train
 from tests.test_short_answer import build_tokenizer
 
 pytest.importorskip("math_verify")

@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
-from mrt_lib.base_reasoner import build_model, build_tokenizer
-from mrt_lib.checkpoints import load_checkpoint, save_checkpoint
-from mrt_lib.learner import Learner, LoraSettings, merged_weights
-from mrt_lib.updates import token_log_probs
+from recipes.root_search.base import build_model, build_tokenizer
+from mrt_lib.files import load_checkpoint, save_checkpoint
+from mrt_lib.training.lora import Learner, LoraSettings, merged_weights
+from mrt_lib.training.updates import token_log_probs
 
 TOKENIZER = build_tokenizer()
 BASE = build_model(TOKENIZER, seed=0).eval()

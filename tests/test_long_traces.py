@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.long_trace import BOUNDARIES, TEMPLATE, long_trace, small_model
 from mrt_lib import prover
-from mrt_lib.prover import ExactProver
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.reference import SeparateProver
-from mrt_lib.templates import TESTBED
+from recipes.reference import SeparateProver
+from mrt_lib.thoughts.templates import TESTBED
 from tests.test_prover import TASK, TOKENIZER, SeveralAnswers, model_of, some_traces
 
 BASE = "data/models/base"

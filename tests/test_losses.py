@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mrt_lib.losses import LossConfig, kl_estimate, policy_loss, rollout_weights
+from mrt_lib.training.losses import LossConfig, kl_estimate, policy_loss, rollout_weights
 
 CLIP = LossConfig(clip_low=0.2, clip_high=0.3)
 

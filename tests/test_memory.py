@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from benchmarks.memory import LANGUAGE_MODEL, compare
-from mrt_lib.learner import Learner, LoraSettings
-from mrt_lib.memory import check_fits, estimate
-from mrt_lib.presets import PRESETS, Preset, get_preset
+from mrt_lib.training.lora import Learner, LoraSettings
+from mrt_lib.training.memory import check_fits, estimate
+from mrt_lib.training.presets import PRESETS, Preset, get_preset
 
 GIB = 2**30
 CARDS = {"t4": 14.5, "a100": 39.0, "h100": 79.0}

@@ -26,7 +26,7 @@ Nothing about the other word.
 ## Straße (eine)
 A prefix of a thought; its normalised regret.
 """
-CODE = "# a comment\nfrom mrt_lib.regret import normalised_regret\nfor x in ['a string']:\n    print(x)"
+CODE = "# a comment\nfrom mrt_lib.measure.regret import normalised_regret\nfor x in ['a string']:\n    print(x)"
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_sections_hold_headings_plain_text_and_the_names_in_code(sections):
     assert sections[1]["text"].startswith("Regret falls.")
     assert "unseen" not in sections[1]["text"]
     assert sections[1]["text"].endswith("a table x 1 < 2")
-    assert sections[1]["code"] == "mrt_lib.regret normalised_regret x print"
+    assert sections[1]["code"] == "mrt_lib.measure.regret normalised_regret x print"
     assert sections[0]["code"] == ""
 
 

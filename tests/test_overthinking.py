@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from mrt_lib import overthinking_plots as draw
-from mrt_lib.base_reasoner import build_tokenizer
-from mrt_lib.evaluation import Evaluation
-from mrt_lib.measured import Overthinking
-from mrt_lib.observation import Observation
-from mrt_lib.overthinking import measure
-from mrt_lib.report_page import page, read_report, write_report
+from recipes.root_search.base import build_tokenizer
+from mrt_lib.measure.evaluation import Evaluation
+from mrt_lib.reporting.measured import Overthinking
+from mrt_lib.reporting.observation import Observation
+from mrt_lib.reporting.overthinking import measure
+from mrt_lib.reporting.page import page, read_report, write_report
 from mrt_lib.tasks import Problem
-from mrt_lib.templates import encode
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.templates import encode
+from mrt_lib.thoughts.traces import Trace
 
 TOKENIZER = build_tokenizer()
 WORD = encode(TOKENIZER, "try")

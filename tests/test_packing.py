@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mrt_lib.packing import Branch, attention_mask, pack
+from mrt_lib.measure.packing import Branch, attention_mask, pack
 
 TRUNK_IDS = [10, 11, 12]
 FORCED = [7, 8]

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from mrt_lib import plots
-from mrt_lib.packing import Branch, pack
+from mrt_lib.measure.packing import Branch, pack
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib.progress import log_progress, progress, regret_to_go, to_tokens
-from mrt_lib.regret import area, cumulative_regret
+from mrt_lib.measure.progress import log_progress, progress, regret_to_go, to_tokens
+from mrt_lib.measure.regret import area, cumulative_regret
 
 traces = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 spare = st.integers(0, 5)

@@ -14,16 +14,16 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from mrt_lib.base_reasoner import build_tokenizer
+from recipes.root_search.base import build_tokenizer
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.episodes import cut_thought
-from mrt_lib.prover import ExactProver, SampledProver
+from mrt_lib.thoughts.episodes import cut_thought
+from mrt_lib.measure.prover import ExactProver, SampledProver
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.reference import SeparateProver
+from recipes.reference import SeparateProver
 from mrt_lib.tasks import Problem, RootSearch
-from mrt_lib.tasks.explorers import explore, random_guess, thought_text
-from mrt_lib.templates import TESTBED, encode, encode_prompt
-from mrt_lib.traces import Trace
+from recipes.root_search.explorers import explore, random_guess, thought_text
+from mrt_lib.thoughts.templates import TESTBED, encode, encode_prompt
+from mrt_lib.thoughts.traces import Trace
 
 TOKENIZER = build_tokenizer()
 TASK = RootSearch(31)

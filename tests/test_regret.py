@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib.regret import area, cumulative_regret, normalised_regret, value_at
+from mrt_lib.measure.regret import area, cumulative_regret, normalised_regret, value_at
 
 probabilities = st.floats(0, 1)
 budgets = st.integers(1, 60)

@@ -13,13 +13,13 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCau
 import mrt_lib
 from mrt_lib import observation
 from mrt_lib.engines import TransformersEngine
-from mrt_lib.evaluation import assess
-from mrt_lib.prover import ExactProver
+from mrt_lib.measure.evaluation import assess
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.report_page import read_report
+from mrt_lib.reporting.page import read_report
 from mrt_lib.tasks import MathTask, Problem, RootSearch, from_callable, write_problems
-from mrt_lib.templates import R1, R1_SHORT, TESTBED
-from mrt_lib.traces import load_traces
+from mrt_lib.thoughts.templates import R1, R1_SHORT, TESTBED
+from mrt_lib.thoughts.traces import load_traces
 
 FOLDER = "data/models/strong"
 TASK = RootSearch(31)

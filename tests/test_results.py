@@ -2,8 +2,8 @@
 
 import pytest
 
-from mrt_lib.results import provenance, read_summary, record, sha256, write_json
-from mrt_lib.stats import Interval
+from mrt_lib.provenance import provenance, read_summary, record, sha256, write_json
+from mrt_lib.measure.stats import Interval
 
 
 def test_record_replaces_by_name_and_sorts(tmp_path):

@@ -7,14 +7,14 @@ from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
-from mrt_lib.base_reasoner import build_model, build_tokenizer
+from recipes.root_search.base import build_model, build_tokenizer
 from mrt_lib.engines import Generation, Sampling, TransformersEngine
-from mrt_lib.evaluation import evaluate
-from mrt_lib.prover import ExactProver
+from mrt_lib.measure.evaluation import evaluate
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.rollouts import answer, closing_ids, extend, think
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import R1, TESTBED, encode
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.templates import R1, TESTBED, encode
+from mrt_lib.thoughts.traces import Trace
 
 TOKENIZER = build_tokenizer()
 TASK = RootSearch(31)
@@ -107,7 +107,7 @@ def test_evaluation_by_hand():
 
     class Judge:
         def values(self, problems, traces):
-            from mrt_lib.prover import PrefixValues
+            from mrt_lib.measure.prover import PrefixValues
 
             numbers = [np.linspace(0.2, 0.2 + 0.1 * t.n_episodes, t.n_episodes + 1) for t in traces]
             return [PrefixValues(v, np.log(v), np.zeros(len(v)), 0) for v in numbers]

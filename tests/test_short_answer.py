@@ -7,10 +7,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.episodes import cut_thought
-from mrt_lib.prover import ExactProver, SampledProver
+from mrt_lib.thoughts.episodes import cut_thought
+from mrt_lib.measure.prover import ExactProver, SampledProver
 from mrt_lib.tasks import MathTask
-from mrt_lib.templates import (
+from mrt_lib.thoughts.templates import (
     R1,
     R1_SHORT,
     check_tokenizer,
@@ -20,7 +20,7 @@ from mrt_lib.templates import (
     parse_answer,
     token_id,
 )
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.traces import Trace
 
 pytest.importorskip("math_verify")
 MERGED = ["}.", "}}"]

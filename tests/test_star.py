@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-import mrt_lib.checkpoints
-from mrt_lib.adapters import load_adapter, save_adapter
-from mrt_lib.algorithms import ImitateAll, MRTSTaR, STaR
-from mrt_lib.checkpoints import load_checkpoint
-from mrt_lib.finetuning import Example, FinetuneConfig
+import mrt_lib.files
+from mrt_lib.training.adapters import load_adapter, save_adapter
+from mrt_lib.arms import ImitateAll, MRTSTaR, STaR
+from mrt_lib.files import load_checkpoint
+from mrt_lib.training.supervised import Example, FinetuneConfig
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.star import run_star, share
-from mrt_lib.train_config import StarConfig
-from mrt_lib.updates import token_log_probs
+from mrt_lib.training.star import run_star, share
+from mrt_lib.training.config import StarConfig
+from mrt_lib.training.updates import token_log_probs
 from tests.small_training import TASK, same_bits, star_trainer
 
 ARMS = (STaR(), MRTSTaR("rank"), MRTSTaR("cut", branches=4), ImitateAll())
@@ -111,10 +111,10 @@ def test_a_run_killed_at_any_save_ends_in_the_same_bits(straight, saves, tmp_pat
                 left -= 1
             replace_file(source, target)
 
-        monkeypatch.setattr(mrt_lib.checkpoints.os, "replace", deadly)
+        monkeypatch.setattr(mrt_lib.files.os, "replace", deadly)
         with pytest.raises(Killed):
             run_star(star_trainer(trainer.arm), tmp_path)
-    monkeypatch.setattr(mrt_lib.checkpoints.os, "replace", replace_file)
+    monkeypatch.setattr(mrt_lib.files.os, "replace", replace_file)
     again = star_trainer(trainer.arm)
     run_star(again, tmp_path)
     assert same_bits(ending(tmp_path), ending(folder))

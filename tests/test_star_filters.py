@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from mrt_lib.algorithms import ImitateAll, MRTSTaR, Rollout, STaR
-from mrt_lib.algorithms.mrt_star import best_prefix, best_traces, stopped_at
+from mrt_lib.arms import ImitateAll, MRTSTaR, Rollout, STaR
+from mrt_lib.arms.mrt_star import best_prefix, best_traces, stopped_at
 from mrt_lib.tasks import Problem, RootSearch
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.traces import Trace
 from tests.small_training import TASK, star_trainer
 
 PROBLEM = Problem("p", "toy", "?", "7")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mrt_lib.stats import Interval, bootstrap, bootstrap_means, bootstrap_nested
+from mrt_lib.measure.stats import Interval, bootstrap, bootstrap_means, bootstrap_nested
 
 
 def mean_difference(a, b):

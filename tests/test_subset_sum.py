@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mrt_lib.tasks import Problem, SubsetSum, get_task
-from mrt_lib.tasks.subset_sum import SIZES, SPLITS, facts_of, solution_of, solutions, split_of
+from recipes.backtracking.subset_sum import SIZES, SPLITS, facts_of, solution_of, solutions, split_of
 
 TASK = SubsetSum(5)
 RIGHT = "Line 1 take Line 2 take Line 3 take Line 4 skip"

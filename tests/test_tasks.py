@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mrt_lib.tasks import SHIPPED, Problem, RootSearch, get_task, select
-from mrt_lib.tasks.explorers import bisect, explore, forced_values
+from recipes.root_search.explorers import bisect, explore, forced_values
 from mrt_lib.tasks.root_search import SPLITS
 
 shipped = pytest.mark.parametrize("task", SHIPPED, ids=lambda task: task.name)

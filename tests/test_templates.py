@@ -5,7 +5,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from mrt_lib.tasks.root_search import WORDS
-from mrt_lib.templates import (
+from mrt_lib.thoughts.templates import (
     R1,
     TEMPLATES,
     TESTBED,

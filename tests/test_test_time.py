@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrt_lib.engines import Generation, Sampling, TransformersEngine
-from mrt_lib.prover import ExactProver
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import TESTBED, decode, encode
+from mrt_lib.thoughts.templates import TESTBED, decode, encode
 from mrt_lib.test_time import (
     Beam,
     BestOfN,
@@ -30,7 +30,7 @@ from mrt_lib.test_time.base import Outcome, sampled_tokens, stopped
 from mrt_lib.test_time.best_of_n import expected_best
 from mrt_lib.test_time.parallel import draw
 from mrt_lib.test_time.scores import Scores
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.traces import Trace
 
 TASK = RootSearch(31)
 PROBLEM = TASK.problem(7, 3)

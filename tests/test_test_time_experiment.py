@@ -9,8 +9,8 @@ from experiments import test_time_results as results
 from experiments.records import read_facts, write_run
 from experiments.test_time import methods
 from mrt_lib import plots
-from mrt_lib.results import read_summary, sha256
-from mrt_lib.test_time_plots import draw_test_time
+from mrt_lib.provenance import read_summary, sha256
+from experiments.test_time_plots import draw_test_time
 
 DONE = all(read_facts(name, results.ROWS) for name in results.MODELS)
 shipped = pytest.mark.skipif(not DONE, reason="not run yet")

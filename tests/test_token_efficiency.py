@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib.regret import token_efficiency, tokens_to_accuracy
+from mrt_lib.measure.regret import token_efficiency, tokens_to_accuracy
 
 
 def test_tokens_to_accuracy_by_hand():

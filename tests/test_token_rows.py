@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from mrt_lib.algorithms import GRPO, MRTExact, MRTOffline, Policy, Rollout
+from mrt_lib.arms import GRPO, MRTExact, MRTOffline, Policy, Rollout
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.prover import ExactProver
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import TESTBED, encode
-from mrt_lib.token_rows import TokenRow, collate, token_row
-from mrt_lib.traces import Trace
-from mrt_lib.updates import token_log_probs
+from mrt_lib.thoughts.templates import TESTBED, encode
+from mrt_lib.training.token_rows import TokenRow, collate, token_row
+from mrt_lib.thoughts.traces import Trace
+from mrt_lib.training.updates import token_log_probs
 
 TASK = RootSearch(31)
 PROBLEM = TASK.problems["train"][0]

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from mrt_lib.traces import Trace, load_traces, save_traces
+from mrt_lib.thoughts.traces import Trace, load_traces, save_traces
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from mrt_lib.algorithms import GRPO, GRPOExact, MRTExact, MRTOffline, Rollout
-from mrt_lib.algorithms.base import repeat
-from mrt_lib.checkpoints import load_checkpoint, save_checkpoint, write_csv
-from mrt_lib.interrupts import deferred_interrupt
-from mrt_lib.losses import LossConfig
-from mrt_lib.traces import Trace, load_traces
-from mrt_lib.training import TrainConfig, train
+from mrt_lib.arms import GRPO, GRPOExact, MRTExact, MRTOffline, Rollout
+from mrt_lib.arms.base import repeat
+from mrt_lib.files import load_checkpoint, save_checkpoint, write_csv
+from mrt_lib.training.interrupts import deferred_interrupt
+from mrt_lib.training.losses import LossConfig
+from mrt_lib.thoughts.traces import Trace, load_traces
+from mrt_lib.training.loop import TrainConfig, train
 from tests.small_training import CASES, TASK, case, ending, same_bits, trainer
 
 COLUMNS = {"step", "learning_rate", "reward", "value", "progress", "regret", "thought_tokens", "episodes"}

@@ -6,11 +6,11 @@ import sys
 import pytest
 import torch
 
-from mrt_lib.algorithms import GRPO, MRTExact
-from mrt_lib.boards import tensorboard
+from mrt_lib.arms import GRPO, MRTExact
+from mrt_lib.training.boards import tensorboard
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.templates import TESTBED
-from mrt_lib.training import TrainConfig, Trainer, train
+from mrt_lib.thoughts.templates import TESTBED
+from mrt_lib.training.loop import TrainConfig, Trainer, train
 from tests.small_training import SETTINGS, TASK, trainer
 
 
@@ -32,8 +32,8 @@ def test_what_does_not_fit_in_memory_says_what_to_reduce(tmp_path):
 import resource, torch
 torch.set_num_threads(1)
 from tests.small_training import trainer
-from mrt_lib.algorithms import GRPO
-from mrt_lib.training import train
+from mrt_lib.arms import GRPO
+from mrt_lib.training.loop import train
 large = trainer(GRPO(), group=8192, generation_batch_tokens=10**7)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**31, -1))

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mrt_lib.checkpoints import load_checkpoint
+from mrt_lib.files import load_checkpoint
 from tests.small_training import ending, same_bits, start_run
 
 CHANGES = {"steps": 6, "prompts": 2, "checkpoint_every": 2, "snapshot_every": 3}

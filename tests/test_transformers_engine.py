@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrt_lib.base_reasoner import build_model, build_tokenizer
+from recipes.root_search.base import build_model, build_tokenizer
 from mrt_lib.engines import Sampling, TransformersEngine
 
 NEW_TOKENS = 12

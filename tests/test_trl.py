@@ -12,20 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrt_lib.algorithms import GRPO, LengthPenalty, MRTOffline
-from mrt_lib.algorithms.base import Policy, Rollout, stream
+from mrt_lib.arms import GRPO, LengthPenalty, MRTOffline
+from mrt_lib.arms.base import Policy, Rollout, stream
 from mrt_lib.engines.base import Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.integrations import train_with_trl
 from mrt_lib.integrations.trl_checks import check_sharding
 from mrt_lib.integrations.trl_engine import TRLEngine
-from mrt_lib.packages import ROOT
-from mrt_lib.prover import ExactProver
+from tools.packages import ROOT
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import from_callable
-from mrt_lib.templates import R1, TESTBED, encode, encode_prompt
-from mrt_lib.token_rows import token_row
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.templates import R1, TESTBED, encode, encode_prompt
+from mrt_lib.training.token_rows import token_row
+from mrt_lib.thoughts.traces import Trace
 from tests.trl_runs import ARMS, GROUP, TASK, batch, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")

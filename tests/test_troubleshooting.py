@@ -2,7 +2,7 @@
 
 import re
 
-from mrt_lib.packages import ROOT
+from tools.packages import ROOT
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 QUOTED = re.findall(r"`([^`\n]+)`", PAGE)

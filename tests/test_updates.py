@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from mrt_lib.base_reasoner import build_model, build_tokenizer
+from recipes.root_search.base import build_model, build_tokenizer
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.learner import Learner, LoraSettings
-from mrt_lib.losses import LossConfig
-from mrt_lib.token_rows import TokenRow
-from mrt_lib.updates import token_log_probs, update
+from mrt_lib.training.lora import Learner, LoraSettings
+from mrt_lib.training.losses import LossConfig
+from mrt_lib.training.token_rows import TokenRow
+from mrt_lib.training.updates import token_log_probs, update
 
 TOKENIZER = build_tokenizer()
 BASE = build_model(TOKENIZER, seed=0).eval()
@@ -196,7 +196,7 @@ def test_logits_in_chunks_and_layers_computed_twice_give_the_same_update(
 ):
     whole, pieces = learner(lora), learner(lora)
     expected = step(whole, rows, LossConfig())
-    monkeypatch.setattr("mrt_lib.updates.LOGITS", 3 * len(TOKENIZER))
+    monkeypatch.setattr("mrt_lib.training.updates.LOGITS", 3 * len(TOKENIZER))
     heads, layers = Calls(pieces.model, "lm_head"), Calls(pieces.model, "layers.0")
     optimizer = torch.optim.SGD(pieces.trained().values(), 1.0)
     found = update(pieces, optimizer, rows, LossConfig(), LIMIT, 1.0, 1e9, 10_000, checkpointing)
@@ -224,7 +224,7 @@ class Calls:
 def test_models_that_shape_their_logits_are_asked_for_all_of_them(rows, monkeypatch):
     one = learner()
     expected = log_probs(one.model, rows[0])
-    monkeypatch.setattr("mrt_lib.updates.LOGITS", 1)
+    monkeypatch.setattr("mrt_lib.training.updates.LOGITS", 1)
     torch.testing.assert_close(log_probs(one.model, rows[0]), expected, atol=1e-6, rtol=0)
     one.model.get_base_model().config.logits_scaling = 2.0
     heads = Calls(one.model, "lm_head")
@@ -234,7 +234,7 @@ def test_models_that_shape_their_logits_are_asked_for_all_of_them(rows, monkeypa
 
 def test_the_kl_term_in_chunks_is_the_same(rows, monkeypatch):
     expected = step(learner(), rows, LossConfig(kl=0.5))
-    monkeypatch.setattr("mrt_lib.updates.LOGITS", 3 * len(TOKENIZER))
+    monkeypatch.setattr("mrt_lib.training.updates.LOGITS", 3 * len(TOKENIZER))
     assert step(learner(), rows, LossConfig(kl=0.5)) == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 

@@ -9,10 +9,10 @@ import torch
 from mrt_lib.engines import Sampling, TransformersEngine
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import R1, TESTBED, encode
+from mrt_lib.thoughts.templates import R1, TESTBED, encode
 from mrt_lib.test_time import BestOfN, Solver, Verifier, load_verifier, save_verifier, train_verifier
 from mrt_lib.test_time.base import stopped
-from mrt_lib.test_time.calibration import Bin, area_under_roc, calibration, reliability
+from recipes.calibration import Bin, area_under_roc, calibration, reliability
 from mrt_lib.test_time.verifier import VerifierSettings
 
 TASK = RootSearch(31)

@@ -9,17 +9,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from mrt_lib.adapters import merge
-from mrt_lib.base_reasoner import build_model, build_tokenizer
+from mrt_lib.training.adapters import merge
+from recipes.root_search.base import build_model, build_tokenizer
 from mrt_lib.engines import Sampling, TransformersEngine
 from mrt_lib.engines.vllm_engine import VLLMEngine, row_seed
-from mrt_lib.episodes import cut_thought
-from mrt_lib.prover import ExactProver, SampledProver
+from mrt_lib.thoughts.episodes import cut_thought
+from mrt_lib.measure.prover import ExactProver, SampledProver
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.tasks.explorers import explore, random_guess, thought_text
-from mrt_lib.templates import TESTBED, encode, encode_prompt
-from mrt_lib.traces import Trace
+from recipes.root_search.explorers import explore, random_guess, thought_text
+from mrt_lib.thoughts.templates import TESTBED, encode, encode_prompt
+from mrt_lib.thoughts.traces import Trace
 from tests.test_transformers_engine import (
     chi_square_p_value,
     first_end,

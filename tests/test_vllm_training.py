@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from mrt_lib.algorithms import MRTExact, MRTOffline
+from mrt_lib.arms import MRTExact, MRTOffline
 from mrt_lib.engines import Sampling, TransformersEngine
 from mrt_lib.engines.vllm_engine import check_version
-from mrt_lib.presets import colocated_engine, get_preset
+from mrt_lib.training.presets import colocated_engine, get_preset
 from mrt_lib.reasoner import load_reasoner
-from mrt_lib.templates import TESTBED, encode_prompt
-from mrt_lib.training import TrainConfig, Trainer, train
+from mrt_lib.thoughts.templates import TESTBED, encode_prompt
+from mrt_lib.training.loop import TrainConfig, Trainer, train
 from tests.small_training import SETTINGS, TASK, ending, same_bits
 
 pytestmark = pytest.mark.vllm

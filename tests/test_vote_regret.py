@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib.regret import vote_regret
+from mrt_lib.measure.regret import vote_regret
 
 probabilities = st.floats(0, 1)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrt_lib import voting
-from mrt_lib.voting import majority_at_k, pass_at_k
+from mrt_lib.measure.voting import majority_at_k, pass_at_k
 
 answer_lists = st.lists(st.sampled_from(["7", "8", "9", ""]), min_size=1, max_size=9)
 

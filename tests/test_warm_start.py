@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from mrt_lib.backtracking_base import build_tokenizer
+from recipes.backtracking.base import build_tokenizer
 from mrt_lib.tasks import SubsetSum
-from mrt_lib.tasks.backtracking import backtracks, is_right, open_lines, right_line, solution_attempt
-from mrt_lib.tasks.backtracking_text import read_attempts
-from mrt_lib.warm_start import SCHEMES, entropy_floor, failed_attempt, failure_nats, warm_start
+from recipes.backtracking.attempts import backtracks, is_right, open_lines, right_line, solution_attempt
+from recipes.backtracking.text import read_attempts
+from recipes.backtracking.warm_start import SCHEMES, entropy_floor, failed_attempt, failure_nats, warm_start
 
 TASK = SubsetSum(5)
 TOKENIZER = build_tokenizer()

@@ -9,15 +9,15 @@ from peft import LoraConfig
 from transformers import PrinterCallback
 from trl import GRPOConfig
 
-from mrt_lib.algorithms import MRTExact, MRTOnline
+from mrt_lib.arms import MRTExact, MRTOnline
 from mrt_lib.engines.base import Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.evaluation import evaluate
+from mrt_lib.measure.evaluation import evaluate
 from mrt_lib.integrations.trl import MRTTrainer
-from mrt_lib.prover import ExactProver
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.templates import TESTBED
+from mrt_lib.thoughts.templates import TESTBED
 
 TASK = RootSearch(31)
 ARMS = {"mrt_exact": MRTExact("regret_to_go", 0.5), "mrt_online": MRTOnline(branches=2)}

@@ -7,8 +7,8 @@ import json
 import re
 from pathlib import Path
 
-from mrt_lib.results import read_summary
-from mrt_lib.verdicts import NOT_MEASURED
+from mrt_lib.provenance import read_summary
+from experiments.verdicts import NOT_MEASURED
 from tools.notebook_template import ROOT, badges
 
 README = ROOT / "README.md"

@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from mrt_lib.results import provenance, write_json
+from mrt_lib.provenance import provenance, write_json
 from tools import notebook_files, notebook_pages
 from tools.notebook_template import ROOT
 

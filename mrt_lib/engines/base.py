@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
+from transformers import PretrainedConfig
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,20 @@ class Engine(Protocol):
     """Generates in the order of the prompts; the same sampling gives the same tokens."""
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, progress: bool = False
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        limits: Sequence[int] | None = None,
+        progress: bool = False,
     ) -> list[Generation]:
         """The `sampling.n` generations of the first prompt, then those of the second, and so on.
+
+        Args:
+            prompts: token ids.
+            sampling: how to sample.
+            limits: most new tokens of each prompt, 0 to `sampling.max_new_tokens`; that for all by default.
+                What is drawn within a limit does not depend on it, and nothing is drawn beyond it.
+            progress: show a bar over the prompts.
 
         Raises:
             ValueError: a prompt is empty, or prompt and new tokens exceed the model's context.
@@ -81,16 +93,31 @@ class ColocatedEngine(Engine, Protocol):
         """Free the memory of weights and cache until `load_weights`."""
 
 
-def check_prompts(prompts: Sequence[Sequence[int]], sampling: Sampling, context: int) -> None:
-    """ValueError naming the first prompt that is empty or leaves no room for the new tokens."""
-    for i, prompt in enumerate(prompts):
+def check_prompts(
+    prompts: Sequence[Sequence[int]], sampling: Sampling, limits: Sequence[int] | None, context: int | None
+) -> list[int]:
+    """The limit of every prompt; ValueError naming the first that is empty or leaves no room for its new tokens.
+
+    `context`: of the model, in tokens; None where it has no limit.
+    """
+    most = sampling.max_new_tokens
+    limits = [most] * len(prompts) if limits is None else list(limits)
+    if len(limits) != len(prompts) or not all(0 <= limit <= most for limit in limits):
+        raise ValueError(f"need one limit in 0..{most} for each of {len(prompts)} prompts, got {limits}")
+    for i, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
         if len(prompt) == 0:
             raise ValueError(f"prompt {i} is empty")
-        if len(prompt) + sampling.max_new_tokens > context:
+        if context is not None and len(prompt) + limit > context:
             raise ValueError(
-                f"prompt {i} has {len(prompt)} tokens and {sampling.max_new_tokens} new ones are asked "
-                f"for, but the model's context is {context}; shorten the prompt or the budget"
+                f"prompt {i} has {len(prompt)} tokens and {limit} new ones are asked for, but the model's "
+                f"context is {context}; shorten the prompt or the budget"
             )
+    return limits
+
+
+def context_of(config: PretrainedConfig) -> int | None:
+    """Most tokens of a sequence, from the text part of a composite model's config; None for no limit."""
+    return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
 
 
 def cut_at_stop(

@@ -17,8 +17,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from mrt_lib.batching import by_length
-from mrt_lib.engines.base import Generation, Sampling, check_prompts, cut_at_stop
+from mrt_lib.engines.batching import by_length
+from mrt_lib.engines.base import Generation, Sampling, check_prompts, context_of, cut_at_stop
 
 
 class TransformersEngine:
@@ -34,24 +34,32 @@ class TransformersEngine:
         self.batch_tokens = batch_tokens
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, progress: bool = False
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        limits: Sequence[int] | None = None,
+        progress: bool = False,
     ) -> list[Generation]:
         """See `Engine.generate`. Prompts of similar length run together."""
-        check_prompts(prompts, sampling, self.model.config.max_position_embeddings)
-        lengths = [(len(p) + sampling.max_new_tokens) * sampling.n for p in prompts]
-        results: dict[int, Generation] = {}
-        with _bar(len(prompts), progress) as bar:
-            for chosen in by_length(lengths, self.batch_tokens):
+        limits = check_prompts(prompts, sampling, limits, context_of(self.model.config))
+        results = [Generation([], [], "length")] * (len(prompts) * sampling.n)
+        asked = [i for i, limit in enumerate(limits) if limit]
+        with _bar(len(asked), progress) as bar:
+            for places in by_length([(len(prompts[i]) + limits[i]) * sampling.n for i in asked], self.batch_tokens):
+                chosen = [asked[place] for place in places]
                 rows = [i * sampling.n + branch for i in chosen for branch in range(sampling.n)]
-                generations = self._generate_batch([prompts[i] for i in chosen], rows, sampling)
-                results |= dict(zip(rows, generations, strict=True))
+                room = [limits[i] for i in chosen for _ in range(sampling.n)]
+                found = self._generate_batch([prompts[i] for i in chosen], rows, room, sampling)
+                for row, generation in zip(rows, found, strict=True):
+                    results[row] = generation
                 bar.update(len(chosen))
-        return [results[row] for row in range(len(prompts) * sampling.n)]
+        return results
 
     @torch.inference_mode()
     def _generate_batch(
-        self, prompts: list[Sequence[int]], rows: list[int], sampling: Sampling
+        self, prompts: list[Sequence[int]], rows: list[int], room: list[int], sampling: Sampling
     ) -> list[Generation]:
+        """Generations `rows` of the result, which may have `room` tokens each."""
         ids, mask = _pad_left(prompts, self.model.device)
         sampler = _Sampler(rows, sampling)
         training = self.model.training
@@ -60,17 +68,18 @@ class TransformersEngine:
             input_ids=ids.repeat_interleave(sampling.n, dim=0),
             attention_mask=mask.repeat_interleave(sampling.n, dim=0),
             past_key_values=self._read_once(ids, mask, sampling.n),
-            max_new_tokens=sampling.max_new_tokens,
+            max_new_tokens=max(room),
             do_sample=False,
             eos_token_id=None,
             pad_token_id=0,
             logits_processor=LogitsProcessorList([sampler]),
-            stopping_criteria=StoppingCriteriaList([_StopSequences(sampling.stop, ids.shape[1])]),
+            stopping_criteria=StoppingCriteriaList([_Ends(sampling.stop, room, ids.shape[1])]),
         )
         self.model.train(training)
         new_tokens = output[:, ids.shape[1] :].tolist()
         log_probs = torch.stack(sampler.log_probs, dim=1).tolist()
-        return [cut_at_stop(*row, sampling.stop) for row in zip(new_tokens, log_probs, strict=True)]
+        found = zip(new_tokens, log_probs, room, strict=True)
+        return [cut_at_stop(ids[:most], own[:most], sampling.stop) for ids, own, most in found]
 
     def _read_once(self, ids: torch.Tensor, mask: torch.Tensor, n: int) -> Any:
         """Keys and values of all but the last prompt token, `n` times; None if that saves nothing."""
@@ -110,16 +119,15 @@ class _Sampler(LogitsProcessor):
         return torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
 
 
-class _StopSequences(StoppingCriteria):
-    """Marks rows whose last new tokens are one of the stop sequences."""
+class _Ends(StoppingCriteria):
+    """Marks rows whose last new tokens are a stop sequence, or that have no room left."""
 
-    def __init__(self, sequences: tuple[tuple[int, ...], ...], start: int) -> None:
-        self._sequences = sequences
-        self._start = start
+    def __init__(self, sequences: tuple[tuple[int, ...], ...], room: list[int], start: int) -> None:
+        self._sequences, self._room, self._start = sequences, torch.tensor(room), start
 
     def __call__(self, input_ids: torch.Tensor, scores: object, **kwargs: object) -> torch.Tensor:  # noqa: ARG002
-        done = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
         new = input_ids[:, self._start :]
+        done = (self._room <= new.shape[1]).to(input_ids.device)
         for sequence in (s for s in self._sequences if len(s) <= new.shape[1]):
             done |= (new[:, -len(sequence) :] == new.new_tensor(sequence)).all(1)
         return done

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from packaging.specifiers import SpecifierSet
 from transformers import AutoConfig
 
 from mrt_lib.engines.base import Generation, Sampling, check_prompts, cut_at_stop
-from mrt_lib.packages import installed, satisfies
+from mrt_lib.provenance import installed
 
-TESTED = "vllm>=0.31,<0.33"
+TESTED = ">=0.31,<0.33"
 # Unless the environment says otherwise: the model in this process, where it can be given weights; on a
 # CPU, GiB for keys and values and no core kept back for the scheduler.
 ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
@@ -62,7 +63,11 @@ class VLLMEngine:
         )
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, progress: bool = False
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        limits: Sequence[int] | None = None,
+        progress: bool = False,
     ) -> list[Generation]:
         """See `Engine.generate`.
 
@@ -75,13 +80,16 @@ class VLLMEngine:
         """
         if self._asleep:
             raise RuntimeError("the engine sleeps and has no weights; call load_weights first")
-        check_prompts(prompts, sampling, self.llm.llm_engine.model_config.max_model_len)
+        limits = check_prompts(prompts, sampling, limits, self.llm.llm_engine.model_config.max_model_len)
         _check_temperature(sampling.temperature)
         # Requests of their own, for a seed each; vLLM's prefix cache reads their prompt once.
-        repeated = [{"prompt_token_ids": list(prompt)} for prompt in prompts for _ in range(sampling.n)]
-        requests = [self._request(sampling, row) for row in range(len(repeated))]
-        outputs = self.llm.generate(repeated, requests, use_tqdm=progress)
-        return [_generation(request.outputs[0], sampling) for request in outputs]
+        rows = [row for row in range(len(prompts) * sampling.n) if limits[row // sampling.n]]
+        repeated = [{"prompt_token_ids": list(prompts[row // sampling.n])} for row in rows]
+        requests = [self._request(sampling, row, limits[row // sampling.n]) for row in rows]
+        results = [Generation([], [], "length")] * (len(prompts) * sampling.n)
+        for row, request in zip(rows, self.llm.generate(repeated, requests, use_tqdm=progress), strict=True):
+            results[row] = _generation(request.outputs[0], sampling)
+        return results
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         """See `ColocatedEngine.load_weights`. What was cached under the old weights is forgotten."""
@@ -97,9 +105,9 @@ class VLLMEngine:
         self.llm.sleep(level=2)
         self._asleep = True
 
-    def _request(self, sampling: Sampling, row: int) -> Any:
+    def _request(self, sampling: Sampling, row: int, limit: int) -> Any:
         return self._params(
-            max_tokens=sampling.max_new_tokens,
+            max_tokens=limit,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             stop_token_ids=[sequence[0] for sequence in sampling.stop if len(sequence) == 1],
@@ -141,8 +149,8 @@ def _repack_head(model: Any) -> None:
 
 def check_version(version: str | None) -> None:
     """ImportError for a version of vLLM that this engine was not tested with."""
-    if version is not None and not satisfies(version, TESTED):
-        raise ImportError(f"vLLM {version} is installed, but VLLMEngine is tested with {TESTED} alone")
+    if version is not None and version not in SpecifierSet(TESTED, prereleases=True):
+        raise ImportError(f"vLLM {version} is installed, but VLLMEngine is tested with vllm{TESTED} alone")
 
 
 def _import_vllm() -> tuple[Any, Any, bool]:

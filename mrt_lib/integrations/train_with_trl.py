@@ -11,11 +11,11 @@ from typing import Any
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
-from mrt_lib.algorithms import GRPO, GRPOExact, MRTExact, MRTOnline
-from mrt_lib.algorithms.base import Arm
+from mrt_lib.arms import GRPO, GRPOExact, MRTExact, MRTOnline
+from mrt_lib.arms.base import Arm
 from mrt_lib.integrations.trl import MRTTrainer
 from mrt_lib.tasks import MathTask, get_task
-from mrt_lib.templates import TEMPLATES, get_template
+from mrt_lib.thoughts.templates import TEMPLATES, get_template
 
 ARMS = ("grpo", "grpo_exact", "mrt_exact", "mrt_online")
 

@@ -1,7 +1,7 @@
 """Our arms in TRL's GRPOTrainer, for models and machines beyond our own loop.
 
 TRL gives DDP, DeepSpeed, FSDP, vLLM, checkpoints and trackers; the arm says what is collected and how
-every token is credited, with the same code as in `mrt_lib.training`.
+every token is credited, with the same code as in `mrt_lib.training.loop`.
 
 How a thought becomes a completion. TRL generates freely: a completion that the budget cuts has no
 answer, so it could not be paid for what it found out. Here TRL's `rollout_func` calls the arm's own
@@ -35,25 +35,25 @@ try:
 except ImportError as error:
     raise ImportError(f"MRTTrainer needs TRL ({error}): pip install 'mrt-lib[trl]'") from error
 
-from mrt_lib.algorithms.base import Arm, Policy, Rollout, stream
+from mrt_lib.arms.base import Arm, Policy, Rollout, stream
 from mrt_lib.engines.base import Engine, Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.guards import check_budget
+from mrt_lib.training.guards import check_budget
 from mrt_lib.integrations.trl_checks import by_prompt, check_problems, check_settings, check_sharding
 from mrt_lib.integrations.trl_engine import TRLEngine
-from mrt_lib.metrics import describe
-from mrt_lib.prover import ExactProver
+from mrt_lib.training.metrics import describe
+from mrt_lib.measure.prover import ExactProver
 from mrt_lib.tasks.base import Problem, Task
-from mrt_lib.templates import Template
-from mrt_lib.token_rows import TokenRow, token_row
+from mrt_lib.thoughts.templates import Template
+from mrt_lib.training.token_rows import TokenRow, token_row
 
 
 class MRTTrainer(GRPOTrainer):
-    """TRL's GRPOTrainer with an arm of `mrt_lib.algorithms`.
+    """TRL's GRPOTrainer with an arm of `mrt_lib.arms`.
 
     Every setting of `GRPOConfig` not refused below is TRL's. `max_completion_length` is the budget of
     thought and answer together, in tokens that the policy writes. `scale_rewards` has no effect: the
-    arm's `scale` decides. Logged beside TRL's metrics, as "mrt/...": those of `mrt_lib.metrics.describe`.
+    arm's `scale` decides. Logged beside TRL's metrics, as "mrt/...": those of `mrt_lib.training.metrics.describe`.
 
     Attributes:
         rollouts: of the newest generation batch, of all processes, in TRL's order.

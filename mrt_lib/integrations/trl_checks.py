@@ -7,11 +7,11 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mrt_lib.algorithms import GRPOExact, MRTExact
-from mrt_lib.algorithms.base import Arm
-from mrt_lib.prover import right_answer_ids
+from mrt_lib.arms import GRPOExact, MRTExact
+from mrt_lib.arms.base import Arm
+from mrt_lib.measure.prover import right_answer_ids
 from mrt_lib.tasks.base import Problem, Task
-from mrt_lib.templates import Template, check_tokenizer, encode, encode_prompt
+from mrt_lib.thoughts.templates import Template, check_tokenizer, encode, encode_prompt
 
 # Settings under which TRL would sample from, or learn from, something other than the arm means.
 REQUIRED: dict[str, Any] = {
@@ -42,7 +42,7 @@ def check_settings(args: Any, arm: Arm, answer_tokens: int) -> None:
     if getattr(arm, "uses_stale", False):
         raise ValueError(
             f"{type(arm).__name__} needs a stale policy and whole groups on one process; "
-            "use mrt_lib.training, or MRTOnline or MRTExact here"
+            "use mrt_lib.training.loop, or MRTOnline or MRTExact here"
         )
     found = {name: getattr(args, name) for name in REQUIRED}
     if wrong := {name: value for name, value in found.items() if value != REQUIRED[name]}:

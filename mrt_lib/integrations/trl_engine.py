@@ -26,9 +26,16 @@ class TRLEngine:
         self,
         prompts: Sequence[Sequence[int]],
         sampling: Sampling,
+        limits: Sequence[int] | None = None,
         progress: bool = False,  # noqa: ARG002
     ) -> list[Generation]:
-        """See `Engine.generate`; in a distributed run every process must call it."""
+        """See `Engine.generate`; in a distributed run every process must call it.
+
+        Raises:
+            ValueError: prompts with limits of their own, which TRL's vLLM cannot have.
+        """
+        if limits is not None and set(limits) != {sampling.max_new_tokens}:
+            raise ValueError("TRL's vLLM generates all prompts with one limit; use an arm that thinks once")
         own = [list(prompt) for prompt in prompts for _ in range(sampling.n)]
         # TRL cuts a server's results into equal shares, so every process asks for equally many.
         most = max(gather_object([len(own)]))

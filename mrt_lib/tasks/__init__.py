@@ -1,12 +1,15 @@
 """Tasks: problems, verifiers, right answers and known optima."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from mrt_lib.tasks.base import ListedTask, Problem, Task, read_problems, select, write_problems
 from mrt_lib.tasks.callable import CallableTask, from_callable
 from mrt_lib.tasks.countdown import Countdown
 from mrt_lib.tasks.math import MathTask
 from mrt_lib.tasks.math_sources import PRESETS, Fields, Source
 from mrt_lib.tasks.root_search import RootSearch
-from mrt_lib.tasks.subset_sum import SubsetSum
 
 SHIPPED: tuple[RootSearch, ...] = (
     RootSearch(31),
@@ -14,15 +17,39 @@ SHIPPED: tuple[RootSearch, ...] = (
     RootSearch(127),
     RootSearch(31, "xx+b"),
 )
-TASKS: tuple[ListedTask, ...] = (*SHIPPED, SubsetSum())
+TASKS: dict[str, ListedTask] = {task.name: task for task in SHIPPED}
 
 
-def get_task(name: str) -> Task:
+def register(task: ListedTask) -> None:
+    """Let `get_task` find one more task, by its name."""
+    TASKS[task.name] = task
+
+
+def get_task(name: str) -> ListedTask:
     """The task of that name; ValueError lists the known names."""
-    for task in TASKS:
-        if task.name == name:
-            return task
-    raise ValueError(f"unknown task {name!r}; known: {[task.name for task in TASKS]}")
+    if name not in TASKS:
+        raise ValueError(
+            f"unknown task {name!r}; known: {list(TASKS)}; for a task of your own give task=, see "
+            "mrt_lib.from_callable"
+        )
+    return TASKS[name]
+
+
+def task_of(problems: Sequence[Problem], task: Task | None) -> Task:
+    """The task of these problems, the given one or the one that they name.
+
+    Raises:
+        ValueError: no problems, one without a gold answer, or problems of several tasks or an unknown one.
+    """
+    if not problems:
+        raise ValueError("there are no problems")
+    for problem in problems:
+        if not problem.answer:
+            raise ValueError(f"problem {problem.id!r} has no gold answer, so no answer to it can be right")
+    named = sorted({p.task for p in problems})
+    if task is None and len(named) > 1:
+        raise ValueError(f"the problems belong to the tasks {named}; give one task at a time")
+    return task or get_task(named[0])
 
 
 __all__ = [
@@ -32,15 +59,17 @@ __all__ = [
     "CallableTask",
     "Countdown",
     "Fields",
+    "ListedTask",
     "MathTask",
     "Problem",
     "RootSearch",
     "Source",
-    "SubsetSum",
     "Task",
     "from_callable",
     "get_task",
     "read_problems",
+    "register",
     "select",
+    "task_of",
     "write_problems",
 ]

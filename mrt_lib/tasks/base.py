@@ -4,13 +4,14 @@ the finite set of right answers and the value of the optimal policy."""
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
+from mrt_lib.files import write_text
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,7 @@ def write_splits(task: ListedTask, root: str | Path) -> None:
 
 def write_problems(path: str | Path, problems: Iterable[Problem]) -> None:
     """Write problems as JSONL; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(asdict(p)) + "\n" for p in problems), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, "".join(json.dumps(asdict(p)) + "\n" for p in problems))
 
 
 def read_problems(path: str | Path) -> list[Problem]:

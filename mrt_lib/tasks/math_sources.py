@@ -18,7 +18,7 @@ def _after_hashes(text: str) -> str:
 
 
 def _last_box(text: str) -> str:
-    from mrt_lib.templates import last_boxed
+    from mrt_lib.thoughts.templates import last_boxed
 
     return last_boxed(text)
 

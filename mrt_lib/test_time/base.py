@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from mrt_lib.algorithms.base import stream
+from mrt_lib.arms.base import stream
 from mrt_lib.engines.base import Engine, Sampling
 from mrt_lib.rollouts import answer, think
 from mrt_lib.tasks.base import Problem, Task
-from mrt_lib.templates import Template, decode, parse_answer
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.templates import Template, decode, parse_answer
+from mrt_lib.thoughts.traces import Trace
 
 
 @dataclass(frozen=True)

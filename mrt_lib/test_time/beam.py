@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mrt_lib.algorithms.base import repeat, stream
+from mrt_lib.arms.base import repeat, stream
 from mrt_lib.engines.base import Generation
-from mrt_lib.episodes import cut_thought
+from mrt_lib.thoughts.episodes import cut_thought
 from mrt_lib.tasks.base import Problem
-from mrt_lib.templates import token_id
+from mrt_lib.thoughts.templates import token_id
 from mrt_lib.test_time.base import Outcome, Solver, judged
 from mrt_lib.test_time.scores import Scorer
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.traces import Trace
 
 
 @dataclass(frozen=True)

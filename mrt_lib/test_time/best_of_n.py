@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrt_lib.algorithms.base import repeat
+from mrt_lib.arms.base import repeat
 from mrt_lib.tasks.base import Problem
 from mrt_lib.test_time.base import Outcome, Solver
 from mrt_lib.test_time.parallel import Samples, draw

@@ -9,12 +9,12 @@ from itertools import accumulate, cycle
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from mrt_lib.algorithms.base import stream
+from mrt_lib.arms.base import stream
 from mrt_lib.budget_forcing import force_on
 from mrt_lib.tasks.base import Problem
-from mrt_lib.templates import Template, encode
+from mrt_lib.thoughts.templates import Template, encode
 from mrt_lib.test_time.base import Outcome, Solver, judged, sampled_tokens
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.traces import Trace
 
 
 @dataclass(frozen=True)

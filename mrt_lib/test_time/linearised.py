@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mrt_lib.algorithms.base import stream
-from mrt_lib.episodes import cut_thought
+from mrt_lib.arms.base import stream
+from mrt_lib.thoughts.episodes import cut_thought
 from mrt_lib.rollouts import extend
 from mrt_lib.tasks.base import Problem
-from mrt_lib.templates import decode, encode
+from mrt_lib.thoughts.templates import decode, encode
 from mrt_lib.test_time.base import Outcome, Solver, judged
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.traces import Trace
 
 
 @dataclass(frozen=True)

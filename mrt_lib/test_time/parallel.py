@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrt_lib.algorithms.base import repeat
+from mrt_lib.arms.base import repeat
 from mrt_lib.tasks.base import Problem
 from mrt_lib.test_time.base import Outcome, Solver, sampled_tokens
-from mrt_lib.traces import Trace
-from mrt_lib.voting import majority_at_k, pass_at_k
+from mrt_lib.thoughts.traces import Trace
+from mrt_lib.measure.voting import majority_at_k, pass_at_k
 
 
 @dataclass(frozen=True)

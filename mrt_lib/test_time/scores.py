@@ -9,10 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from mrt_lib.prover import Prover
+from mrt_lib.measure.prover import Prover
 from mrt_lib.tasks.base import Problem
 from mrt_lib.test_time.base import Solver
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.traces import Trace
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrt_lib.algorithms.base import repeat
+from mrt_lib.arms.base import repeat
 from mrt_lib.tasks.base import Problem
 from mrt_lib.test_time.base import Outcome, Solver, sampled_tokens, stopped
-from mrt_lib.voting import majority_at_k
+from mrt_lib.measure.voting import majority_at_k
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Its verdict is the difference of two tokens' logits after the last token, trained with the binary
 cross-entropy on traces graded by the task. That loss is proper, so on traces like those it was trained on
-the probabilities are calibrated; `mrt_lib.test_time.calibration` shows it on others.
+the probabilities are calibrated; `recipes.calibration` shows it on others.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mrt_lib.adapters import dtype_name, load_adapter, read_facts, write_facts
-from mrt_lib.batching import by_length
-from mrt_lib.checkpoints import new_folder
-from mrt_lib.guards import weights_digest
-from mrt_lib.learner import Learner, LoraSettings
-from mrt_lib.results import provenance
+from mrt_lib.training.adapters import dtype_name, load_adapter, read_facts, write_facts
+from mrt_lib.engines.batching import by_length
+from mrt_lib.files import new_folder
+from mrt_lib.training.guards import weights_digest
+from mrt_lib.training.lora import Learner, LoraSettings
+from mrt_lib.provenance import provenance
 from mrt_lib.rollouts import closing_ids
 from mrt_lib.tasks.base import Problem
-from mrt_lib.templates import Template, get_template, token_id
+from mrt_lib.thoughts.templates import Template, get_template, token_id
 from mrt_lib.test_time.base import Solver
 from mrt_lib.test_time.scores import Scores
-from mrt_lib.traces import Trace
+from mrt_lib.thoughts.traces import Trace
 
 LORA = LoraSettings(rank=8, alpha=16)
 BATCH_TOKENS = 16_384  # most of one pass

@@ -1,0 +1,105 @@
+"""From rewards and values to one advantage per token."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from mrt_lib.arms.base import Rollout
+from mrt_lib.measure.progress import log_progress, progress, regret_to_go, to_tokens
+
+LOG_FLOOR = 1e-6
+
+
+def group_advantages(rewards: Sequence[float], rollouts: Sequence[Rollout], scale: bool) -> np.ndarray:
+    """Reward minus the mean of its group, divided by the group's standard deviation if `scale`.
+
+    As in GRPO (DeepSeekMath, section 4.1); without the division as in Dr. GRPO. Shape (rollouts,).
+    """
+    all_rewards = np.asarray(rewards, dtype=float)
+    advantages = np.empty_like(all_rewards)
+    for members in groups(rollouts):
+        own = all_rewards[members]
+        spread = own.std(ddof=1) + 1e-4 if scale and len(own) > 1 else 1.0
+        advantages[members] = (own - own.mean()) / spread
+    return advantages
+
+
+def episode_credits(rollout: Rollout, rule: str, horizon: int) -> np.ndarray:
+    """Credit of every decision of a valued trace: each episode and, if the thought ended itself, its end.
+
+    An end earns 0: it changes no value. Shape (k,) or (k + 1,).
+
+    Args:
+        rollout: with values J_0 .. J_k.
+        rule: "progress" (paper, Definition 6.1), "log_progress" (J floored at 1e-6) or "regret_to_go".
+        horizon: in episodes, for regret-to-go.
+
+    Raises:
+        ValueError: an unknown rule, or a trace without values.
+    """
+    values = np.asarray(rollout.trace.values)
+    if rule == "progress":
+        credits = progress(values)
+    elif rule == "log_progress":
+        credits = log_progress(np.log(np.maximum(values, LOG_FLOOR)))
+    elif rule == "regret_to_go":
+        credits = regret_to_go(values, horizon)
+    else:
+        raise ValueError(f"credit must be progress, log_progress or regret_to_go, got {rule!r}")
+    return np.append(credits, 0.0) if rollout.trace.finished else credits
+
+
+def centre_by_episode(credits: Sequence[np.ndarray], rollouts: Sequence[Rollout]) -> list[np.ndarray]:
+    """Each credit minus the mean credit that the group earned with its decision of the same index."""
+    centred: list[np.ndarray] = [np.empty(0)] * len(credits)
+    for members in groups(rollouts):
+        longest = max(len(credits[i]) for i in members)
+        table = np.full((len(members), longest), np.nan)
+        for row, i in enumerate(members):
+            table[row, : len(credits[i])] = credits[i]
+        counts = np.maximum(np.sum(~np.isnan(table), axis=0), 1)
+        mean = np.nansum(table, axis=0) / counts
+        for i in members:
+            centred[i] = credits[i] - mean[: len(credits[i])]
+    return centred
+
+
+def spread(rollout: Rollout, outcome: float, decisions: np.ndarray | None = None) -> np.ndarray:
+    """One advantage per token of the rollout, shape (tokens,).
+
+    The outcome's advantage goes to every token, a decision's to the tokens of its episode or to the
+    token that ends the thought.
+    """
+    trace = rollout.trace
+    advantages = np.full(rollout.tokens, float(outcome))
+    if decisions is not None:
+        k, n = trace.n_episodes, len(trace.thought_ids)
+        advantages[:n] += to_tokens(decisions[:k], trace.boundaries)
+        advantages[n : n + trace.finished] += decisions[k:]
+    return advantages
+
+
+def outcome_and_progress(
+    rollouts: Sequence[Rollout], rule: str, alpha: float, horizon: int, scale: bool
+) -> list[np.ndarray]:
+    """Group advantage of the reward plus alpha times the centred credit of each decision."""
+    outcomes = group_advantages([r.reward for r in rollouts], rollouts, scale)
+    credits = centre_by_episode([episode_credits(r, rule, horizon) for r in rollouts], rollouts)
+    return [spread(r, a, alpha * c) for r, a, c in zip(rollouts, outcomes, credits, strict=True)]
+
+
+def outcome_alone(rollouts: Sequence[Rollout], scale: bool) -> list[np.ndarray]:
+    """Group advantage of the reward for every token of a rollout (GRPO)."""
+    advantages = group_advantages([r.reward for r in rollouts], rollouts, scale)
+    return [spread(r, a) for r, a in zip(rollouts, advantages, strict=True)]
+
+
+def groups(rollouts: Sequence[Rollout]) -> list[list[int]]:
+    """Indices of the rollouts of each group."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for i, rollout in enumerate(rollouts):
+        members[rollout.group].append(i)
+    return list(members.values())

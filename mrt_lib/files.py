@@ -1,0 +1,130 @@
+"""Files that are there whole or not at all, whose folder this is, and what tells two models apart."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text; the old file stays until the new one is whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8", errors="replace")
+    os.replace(temporary, path)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write rows with the union of their columns."""
+    path = Path(path)
+    temporary = path.with_suffix(".tmp")
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, path)
+
+
+def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Write tensors, numbers and strings; the old file stays until the new one is whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    torch.save(dict(state), temporary)
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: str | Path, device: torch.device) -> dict[str, Any] | None:
+    """The state, or None if there is no such file. Unpickles nothing but tensors and plain values."""
+    path = Path(path)
+    return torch.load(path, weights_only=True, map_location=device) if path.exists() else None
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder to fill, which becomes `path` at the end; after an error there is nothing.
+
+    Raises:
+        FileExistsError: there is something at `path`.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path} exists; choose a new folder or remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as parent:
+        filling = Path(parent) / path.name
+        filling.mkdir()
+        yield filling
+        filling.rename(path)
+
+
+def claim(folder: str | Path, identity: Mapping[str, Any]) -> None:
+    """Write a run's identity into the folder's config.json, or check that the folder holds this very run.
+
+    Raises:
+        ValueError: the folder holds another run; the settings that differ are named.
+    """
+    path, own = Path(folder) / "config.json", json.loads(json.dumps(identity))
+    if not path.exists():
+        write_json(path, own)
+    elif (found := json.loads(path.read_text())) != own:
+        different = sorted(key for key in own | found if own.get(key) != found.get(key))
+        raise ValueError(f"{folder} holds a run with another {', '.join(different)}; use a new folder")
+
+
+def settings_of(thing: Any) -> Any:
+    """What an arm or a template is, as JSON: its class and its settings, so that equal ones are equal.
+
+    Fields of a dataclass, or the attributes of any other object, which must be plain values themselves.
+
+    Raises:
+        ValueError: an attribute that has no settings of its own, such as a function.
+    """
+    if thing is None or isinstance(thing, str | int | float | bool):
+        return thing
+    if isinstance(thing, list | tuple):
+        return [settings_of(item) for item in thing]
+    if isinstance(thing, dict):
+        return {str(key): settings_of(value) for key, value in thing.items()}
+    if callable(thing) or not hasattr(thing, "__dict__"):
+        raise ValueError(
+            f"{thing!r} is no plain setting, so a run with it could not be told from another; "
+            "keep numbers, texts, lists, dicts or dataclasses in attributes"
+        )
+    own = asdict(thing) if is_dataclass(thing) and not isinstance(thing, type) else vars(thing)
+    return {"class": type(thing).__qualname__} | {name: settings_of(value) for name, value in own.items()}
+
+
+def digest(*texts: str) -> str:
+    """Sixteen hex digits of a row of texts."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+
+
+def sha256(path: str | Path) -> str:
+    """Hex digest of a file; FileNotFoundError if there is none."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """Sixteen hex digits that tell models apart: of the first 64 numbers of every weight."""
+    found = hashlib.sha256()
+    for name, weight in sorted(model.named_parameters()):
+        found.update(name.encode() + weight.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    return found.hexdigest()[:16]

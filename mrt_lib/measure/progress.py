@@ -1,0 +1,126 @@
+"""Progress of episodes, and the credit that it earns them.
+
+Values J_0 .. J_k belong to the prefixes c_0 .. c_k of one trace: J_j is the meta-prover's value
+after j finished episodes, J_0 without any thinking. Episode z_e leads from c_e to c_{e+1}.
+"""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def progress(values: ArrayLike) -> np.ndarray:
+    """Progress r_e = J_{e+1} - J_e of every episode (paper, Definition 6.1).
+
+    Args:
+        values: J_0 .. J_k, probabilities, shape (k + 1,).
+
+    Returns:
+        Differences of probabilities in [-1, 1], shape (k,); they add up to J_k - J_0.
+
+    Raises:
+        ValueError: values are empty, not one-dimensional, not finite or outside [0, 1].
+    """
+    return np.diff(check_values(values))
+
+
+def log_progress(log_values: ArrayLike) -> np.ndarray:
+    """Information gain log J_{e+1} - log J_e of every episode, in nats, shape (k,).
+
+    Args:
+        log_values: log J_0 .. log J_k, natural logarithms, shape (k + 1,).
+
+    Raises:
+        ValueError: log values are empty, not one-dimensional, positive or not finite (J = 0 has
+            no logarithm: take an exact prover's values, or a floor).
+    """
+    logs = np.asarray(log_values, dtype=float)
+    if logs.ndim != 1 or not logs.size:
+        raise ValueError(f"log_values must have shape (k + 1,), got {logs.shape}")
+    if not np.all(np.isfinite(logs) & (logs <= 0)):
+        raise ValueError(f"log_values must be finite and at most 0, got {log_values!r}")
+    return np.diff(logs)
+
+
+def regret_to_go(values: ArrayLike, horizon: int) -> np.ndarray:
+    r"""Mean of J_j - J_e over the horizon that is left, j = e+1 .. horizon, for every episode e.
+
+    A shorter trace keeps its last value: J_j = J_k for j > k. What comes after the horizon does not
+    count: those episodes earn 0. In terms of progress this is
+    sum_{e <= i < horizon} (horizon - i) r_i / (horizon - e): an early gain counts in every later prefix.
+
+    It is the policy gradient of normalised regret over episodes, 1 - mean_{j=1..horizon} J_j, with
+    the meta-prover held fixed:
+
+    1. grad E[sum_j J_j] = E[sum_e grad log pi(z_e | c_e) sum_j J_j]           (score function)
+    2. z_e cannot change J_j for j <= e, so only j > e remain                       (causality)
+    3. J_e depends on c_e alone: subtracting it from each J_j changes no expectation (baseline)
+
+    which leaves, with K = horizon and g_e = `regret_to_go`,
+    grad E[mean_j J_j] = E[sum_e (K - e)/K g_e grad log pi(z_e | c_e)]. The exact gradient thus
+    weighs g_e by (K - e)/K, the share of the horizon that episode e can still change. Left out, as
+    policy gradients usually leave out their discount (g_e is a return discounted by
+    (K - e - 1)/(K - e)), every prefix counts alike: each prefix's own gradient keeps its
+    direction, their mixture changes. Stopping at c_k earns 0, so it needs no term.
+
+    Args:
+        values: J_0 .. J_k, probabilities, shape (k + 1,).
+        horizon: K, in episodes.
+
+    Returns:
+        Differences of probabilities in [-1, 1], shape (k,).
+
+    Raises:
+        ValueError: bad values (as in `progress`), or a horizon that is no whole number >= 1.
+    """
+    gains = progress(values)
+    left = np.maximum(check_positive("horizon", horizon) - np.arange(len(gains)), 0)
+    return np.cumsum((left * gains)[::-1])[::-1] / np.maximum(left, 1)
+
+
+def to_tokens(per_episode: ArrayLike, boundaries: ArrayLike) -> np.ndarray:
+    """One number per thought token: that of the token's episode.
+
+    Args:
+        per_episode: one number per episode, shape (k,).
+        boundaries: thought tokens at the end of each episode, strictly increasing, shape (k,).
+
+    Returns:
+        Shape (boundaries[-1],), or (0,) for an empty thought.
+
+    Raises:
+        ValueError: the shapes differ, or boundaries are not whole or do not rise strictly from above 0.
+    """
+    numbers, ends = np.asarray(per_episode, dtype=float), np.asarray(boundaries, dtype=int)
+    if numbers.ndim != 1 or numbers.shape != ends.shape:
+        raise ValueError(f"need one number per episode, got shapes {numbers.shape} and {ends.shape}")
+    lengths = np.diff(ends, prepend=0)
+    if np.any(lengths < 1) or not np.array_equal(ends, boundaries):
+        raise ValueError(f"boundaries must be whole and rise strictly from above 0, got {boundaries!r}")
+    return np.repeat(numbers, lengths)
+
+
+def check_values(values: ArrayLike, name: str = "values", ndim: int = 1) -> np.ndarray:
+    """`values` as floats; ValueError unless non-empty, `ndim`-dimensional and all in [0, 1]."""
+    array = np.asarray(values, dtype=float)
+    if array.ndim != ndim or not array.size:
+        raise ValueError(f"{name} must be a non-empty array of {ndim} dimension(s), got shape {array.shape}")
+    outside = ~((array >= 0) & (array <= 1))
+    if outside.any():
+        where = tuple(int(i) for i in np.argwhere(outside)[0])
+        raise ValueError(f"{name} must be probabilities in [0, 1], got {array[where]} at index {where}")
+    return array
+
+
+def check_positive(name: str, number: int) -> int:
+    """`number` as an int; ValueError unless it is a whole number of at least 1."""
+    try:
+        whole = 0 if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        whole = 0
+    if whole < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {number!r}")
+    return whole

@@ -1,0 +1,231 @@
+"""The meta-prover mu: the value of every prefix of a trace, sampled (the paper's way) or exact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from mrt_lib.engines.base import Generation, Sampling
+from mrt_lib.engines.batching import by_length
+from mrt_lib.measure.packing import Branch, PackedBatch, PackedTrace, collate, pack
+from mrt_lib.reasoner import Reasoner
+from mrt_lib.tasks.base import Problem, Task
+from mrt_lib.thoughts.templates import encode, token_id
+from mrt_lib.thoughts.traces import Trace
+
+BLOCK = 2048  # branch tokens in one pass
+
+
+@dataclass(frozen=True)
+class PrefixValues:
+    """Values of the prefixes c_0 .. c_k of one trace.
+
+    Attributes:
+        value: (k + 1,) J_j in [0, 1].
+        log_value: (k + 1,) log J_j in nats; -inf where no sampled answer was right.
+        standard_error: (k + 1,) of `value`; 0 if exact, nan from a single branch.
+        tokens: tokens that the prover read (exact) or generated (sampled) for this trace.
+    """
+
+    value: np.ndarray
+    log_value: np.ndarray
+    standard_error: np.ndarray
+    tokens: int
+
+
+class Prover(Protocol):
+    """Gives every prefix of a trace its value."""
+
+    def values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[PrefixValues]:
+        """One `PrefixValues` per trace; `problems[i]` is the problem of `traces[i]`."""
+
+
+@dataclass(frozen=True)
+class ForcedAnswer:
+    """One sampled answer at a prefix: its text, whether it is right, mean log-probability, tokens."""
+
+    text: str
+    right: float
+    mean_log_prob: float
+    tokens: int
+
+
+class SampledProver:
+    """J as the mean correctness of sampled forced answers (paper, section 6; released code: 8)."""
+
+    def __init__(self, reasoner: Reasoner, task: Task, branches: int, sampling: Sampling) -> None:
+        """`branches`: answers per prefix; `sampling.max_new_tokens`: most tokens of an answer."""
+        if branches < 1:
+            raise ValueError(f"branches must be at least 1, got {branches}")
+        self.reasoner, self.task, self.branches = reasoner, task, branches
+        self.sampling = replace(reasoner.answering(sampling), n=branches)
+
+    def values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[PrefixValues]:
+        """Unbiased values with their standard errors."""
+        return [_mean_values(prefixes) for prefixes in self.answers(problems, traces)]
+
+    def answers(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[list[list[ForcedAnswer]]]:
+        """The sampled answers, indexed by trace, prefix and branch."""
+        _check_pairs(problems, traces)
+        places = [(i, j) for i, t in enumerate(traces) for j in range(t.n_episodes + 1)]
+        prompts = [traces[i].prefix(j) + self.reasoner.close(traces[i], j) for i, j in places]
+        generations = iter(self.reasoner.engine.generate(prompts, self.sampling))
+        results: list[list[list[ForcedAnswer]]] = [[] for _ in traces]
+        for i, _ in places:
+            results[i].append([self._grade(problems[i], next(generations)) for _ in range(self.branches)])
+        return results
+
+    def _grade(self, problem: Problem, generation: Generation) -> ForcedAnswer:
+        answer = self.reasoner.read(generation.token_ids)
+        mean = math.fsum(generation.log_probs) / len(generation.log_probs)
+        return ForcedAnswer(answer, self.task.score(problem, answer), mean, len(generation.token_ids))
+
+
+class ExactProver:
+    """J as the exact probability of the right answers, all prefixes of a trace in one packed pass.
+
+    J_j = sum over right answers of p(answer, end | c_j, forced text). Exact when every right answer
+    is one of finitely many strings.
+    """
+
+    def __init__(
+        self, reasoner: Reasoner, task: Task, temperature: float = 1.0, batch_tokens: int = 8192
+    ) -> None:
+        """`temperature`: of the policy whose value is asked; `batch_tokens`: most tokens in a pass."""
+        if temperature <= 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        self.reasoner, self.task, self.model = reasoner, task, reasoner.model
+        self.temperature, self.batch_tokens = temperature, batch_tokens
+
+    def values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[PrefixValues]:
+        """Exact values of every prefix.
+
+        Raises:
+            ValueError: the task lists no right answers (use `SampledProver`), or a trace with its
+                forced answers does not fit the model's context.
+        """
+        _check_pairs(problems, traces)
+        packed = [self._pack(p, t) for p, t in zip(problems, traces, strict=True)]
+        results: dict[int, PrefixValues] = {}
+        for batch in by_length([len(p) for p in packed], self.batch_tokens):
+            for i, log_probs in zip(batch, self._answer_log_probs([packed[i] for i in batch]), strict=True):
+                results[i] = _exact_values(log_probs, packed[i])
+        return [results[i] for i in range(len(traces))]
+
+    def _pack(self, problem: Problem, trace: Trace) -> PackedTrace:
+        answers = right_answer_ids(self.reasoner, self.task, problem)
+        branches = [
+            Branch(len(trace.prefix(j)), self.reasoner.close(trace, j), answers)
+            for j in range(trace.n_episodes + 1)
+        ]
+        packed = pack(trace.prompt_ids + trace.thought_ids, branches)
+        longest, context = int(packed.positions.max()) + 2, self.reasoner.context
+        if context is not None and longest > context:
+            raise ValueError(
+                f"trace of {trace.problem_id} needs {longest} positions with its forced answer, the "
+                f"model's context is {context}; use a smaller thinking budget"
+            )
+        return packed
+
+    @torch.inference_mode()
+    def _answer_log_probs(self, batch: list[PackedTrace]) -> list[torch.Tensor]:
+        """For each packed trace, the log-probability of each of its answer tokens."""
+        packed, device = collate(batch), self.model.device
+        kept, row_of = torch.unique(torch.cat(packed.rows), return_inverse=True)
+        training = self.model.training
+        self.model.eval()
+        logits = self._branch_logits(packed, kept)
+        self.model.train(training)
+        results, places = [], row_of.to(device).split([len(rows) for rows in packed.rows])
+        for trace_logits, place, trace in zip(logits, places, batch, strict=True):
+            chosen = torch.log_softmax(trace_logits[place].float() / self.temperature, dim=-1)
+            results.append(chosen.gather(1, trace.targets[:, None].to(device))[:, 0].cpu())
+        return results
+
+    def _branch_logits(self, packed: PackedBatch, kept: torch.Tensor) -> torch.Tensor:
+        """Logits of the branch columns `kept`, shape (batch, kept, vocabulary).
+
+        The branches run in blocks, each on the keys and values of the trunk and of the blocks before it,
+        so that the mask of a long trace with many episodes stays small.
+        """
+        device = self.model.device
+        # Without a mask the trunk's attention is causal and its padding, on the right, is never seen.
+        trunk = self.model(input_ids=packed.trunk_ids.to(device), use_cache=True, logits_to_keep=1)
+        logits = []
+        for start in range(0, packed.branch_ids.shape[1], BLOCK):
+            block = slice(start, min(start + BLOCK, packed.branch_ids.shape[1]))
+            own = kept[(kept >= block.start) & (kept < block.stop)] - block.start
+            output = self.model(
+                input_ids=packed.branch_ids[:, block].to(device),
+                position_ids=packed.branch_positions[:, block].to(device),
+                attention_mask=_additive(packed.mask(block.start, block.stop).to(device), self.model.dtype),
+                past_key_values=trunk.past_key_values,
+                logits_to_keep=own.to(device),
+            )
+            logits.append(output.logits)
+        return torch.cat(logits, dim=1)
+
+
+def right_answer_ids(reasoner: Reasoner, task: Task, problem: Problem) -> list[list[int]]:
+    """Token ids of every right answer with its end token; ValueError if the task cannot list them."""
+    answers = task.answers(problem)
+    if answers is None:
+        raise ValueError(f"task {task.name!r} lists no finite set of right answers; use SampledProver")
+    if not answers:
+        raise ValueError(f"problem {problem.id!r} has an empty set of right answers")
+    end = token_id(reasoner.tokenizer, reasoner.template.answer_end)
+    return [[*encode(reasoner.tokenizer, text), end] for text in dict.fromkeys(answers)]
+
+
+def exact_prover(
+    reasoner: Reasoner, task: Task, problems: Sequence[Problem], temperature: float = 1.0
+) -> ExactProver | None:
+    """The prover that gives J exactly; None where J has to be sampled.
+
+    J is exact if the task lists the right answers of every problem, the forced text leads straight into
+    the answer, and the tokenizer ends an answer in one way only (`Template.merged_ends`).
+
+    Raises:
+        ValueError: a problem lists no right answer, or one that the tokenizer cannot write.
+    """
+    template = reasoner.template
+    listed = template.leads_to_answer and all(task.answers(p) is not None for p in problems)
+    if not listed or template.merged_ends(reasoner.tokenizer):
+        return None
+    for problem in problems:
+        right_answer_ids(reasoner, task, problem)
+    return ExactProver(reasoner, task, temperature)
+
+
+def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The boolean mask as numbers added to attention scores, which every attention backend takes."""
+    blocked = torch.full(mask.shape, torch.finfo(dtype).min, dtype=dtype, device=mask.device)
+    return blocked.masked_fill_(mask, 0.0)
+
+
+def _exact_values(log_probs: torch.Tensor, packed: PackedTrace) -> PrefixValues:
+    branches, leaves = (packed.owners.max(0).values + 1).tolist()
+    answers = torch.zeros(branches, leaves, dtype=torch.float64)
+    answers.index_put_(tuple(packed.owners.T), log_probs.double(), accumulate=True)
+    log_value = answers.logsumexp(1).clamp(max=0.0).numpy()
+    return PrefixValues(np.exp(log_value), log_value, np.zeros(branches), len(packed))
+
+
+def _mean_values(prefixes: list[list[ForcedAnswer]]) -> PrefixValues:
+    right = np.array([[a.right for a in answers] for answers in prefixes])
+    value, n = right.mean(1), right.shape[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(value * (1 - value) / np.float64(n - 1))
+        log_value = np.log(value)
+    return PrefixValues(value, log_value, error, sum(a.tokens for answers in prefixes for a in answers))
+
+
+def _check_pairs(problems: Sequence[Problem], traces: Sequence[Trace]) -> None:
+    for problem, trace in zip(problems, traces, strict=True):
+        if problem.id != trace.problem_id:
+            raise ValueError(f"trace of {trace.problem_id!r} was paired with problem {problem.id!r}")

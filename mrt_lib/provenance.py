@@ -1,0 +1,63 @@
+"""Where a result came from: versions, device, commit."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def provenance() -> dict[str, Any]:
+    """Date, commit, package versions and device of this moment, for the head of a result file."""
+    return {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **versions()}
+
+
+def versions() -> dict[str, str]:
+    """Python, package versions, device and git commit: what a result must be read with."""
+    names = ("torch", "transformers", "peft", "numpy")
+    return {
+        "python": platform.python_version(),
+        **{name: installed(name) or "not installed" for name in names},
+        "device": device_name(),
+        "commit": git_commit(),
+    }
+
+
+def installed(name: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def device_name() -> str:
+    """Name of the first GPU, or the CPU with its number of cores."""
+    try:
+        import torch
+    except ImportError:
+        return "unknown (torch is not installed)"
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
+
+
+def git_commit(root: Path = ROOT) -> str:
+    """The commit checked out at `root`, a clone or a worktree, read without git; "unknown" elsewhere."""
+    git = root / ".git"
+    try:
+        own = root / git.read_text().strip().removeprefix("gitdir: ") if git.is_file() else git
+        head = (own / "HEAD").read_text().strip()
+        git = own / (own / "commondir").read_text().strip() if git.is_file() else git
+        if not head.startswith("ref: "):
+            return head
+        reference = head.removeprefix("ref: ")
+        if (git / reference).is_file():
+            return (git / reference).read_text().strip()
+        packed = (git / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(f" {reference}")), "unknown")
+    except OSError:
+        return "unknown"

@@ -1,0 +1,215 @@
+"""How many tokens of a reasoner's thoughts are wasted: accuracy against tokens, regret, where the answer is
+known, what comes after the last gain, and votes at equal tokens.
+
+Every number is a mean over problems, or a ratio of two, with its 95% bootstrap interval over problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from transformers import PreTrainedTokenizerBase
+
+from mrt_lib.reporting.measured import Example, Measured, Overthinking, Thought
+from mrt_lib.reporting.observation import Observation
+from mrt_lib.measure.regret import VOTES, value_at, vote_regret
+from mrt_lib.measure.stats import bootstrap, bootstrap_means
+from mrt_lib.thoughts.templates import decode
+from mrt_lib.measure.voting import majority_at_k
+from mrt_lib.reporting.waste import known_from, piecewise_constant, useful_until
+
+GRID = 41  # points of the accuracy curve
+GAP = 5  # episodes between two boundaries of the vote regret, as in the released code
+
+
+def measure(
+    observation: Observation,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    optimum: ArrayLike | None = None,
+    budgets: Sequence[int] | None = None,
+    threshold: float = 0.5,
+    margin: float = 0.05,
+    seed: int = 0,
+) -> Overthinking:
+    """All numbers of an observation.
+
+    Args:
+        observation: of at least 2 problems, with at least 2 answers per prefix.
+        tokenizer: decodes the example.
+        settings: kept in the result, with the options below.
+        provenance: kept in the result.
+        optimum: J*_0 .. J*_m of the optimal policy where the task knows it (`task.optimal_values`).
+        budgets: tokens at which regret is taken; None for 1/4, 1/2, 1 and 2 times the mean cost of a
+            whole thought with its answer. Give them in order to compare two models.
+        threshold: J from which an answer counts as known, see `known_from`.
+        margin: gain in J that is worth thinking for, see `useful_until`.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: too few problems or answers, or an option out of range.
+    """
+    if observation.branches < 2:
+        raise ValueError("need at least 2 answers per prefix: one half judges where the other half stopped")
+    found = observation.evaluation
+    cost = float(np.mean([tokens[-1] for tokens in found.tokens]))
+    budgets = [round(cost * part) for part in (0.25, 0.5, 1, 2)] if budgets is None else sorted(budgets)
+    best = None if optimum is None else np.asarray(optimum, dtype=float)
+    thoughts, waste = _waste(observation, threshold, margin, seed)
+    numbers = [
+        *_shape(observation, seed),
+        *_curves(observation, budgets, best, seed),
+        *waste,
+        *_votes(observation, seed),
+    ]
+    options = {"budgets": budgets, "threshold": threshold, "margin": margin, "bootstrap_seed": seed}
+    example = _example(observation, tokenizer, thoughts)
+    return Overthinking({**settings, **options}, dict(provenance), tuple(numbers), thoughts, example)
+
+
+def _shape(observation: Observation, seed: int) -> Iterator[Measured]:
+    traces = observation.evaluation.traces
+    columns: dict[str, ArrayLike] = {
+        "thought_tokens": [len(t.thought_ids) for t in traces],
+        "episodes": [t.n_episodes for t in traces],
+        "finished_share": [t.finished for t in traces],
+        "final_accuracy": [t.values[-1] for t in traces],
+    }
+    for name, column in columns.items():
+        yield _ratio(name, observation, column, np.ones(len(traces)), seed)
+    empty = [sum(text == "" for texts in prefixes for text in texts) for prefixes in observation.answers]
+    drawn = [sum(map(len, prefixes)) for prefixes in observation.answers]
+    yield _ratio("unreadable_share", observation, empty, drawn, seed)
+
+
+def _curves(
+    observation: Observation, budgets: Sequence[int], optimum: np.ndarray | None, seed: int
+) -> Iterator[Measured]:
+    found = observation.evaluation
+    longest = max(t.n_episodes for t in found.traces)
+    by_episode = found.by_episode(longest).mean(1)
+    yield from _means("accuracy_by_episode", by_episode, seed, episode=range(longest + 1))
+    grid = sorted({*np.linspace(0, max(budgets), GRID).round().tolist(), *map(float, budgets)})
+    yield from _means("accuracy", found.by_tokens(grid), seed, tokens=grid)
+    regret = np.stack([found.regret(b) for b in budgets], axis=1)
+    yield from _means("regret_oracle", regret, seed, tokens=budgets)
+    if optimum is not None:
+        best = [
+            value_at(found.optimum_tokens(i, len(optimum) - 1), optimum, grid)
+            for i in range(len(found.traces))
+        ]
+        yield from _means("optimum_accuracy", _by_problem(observation, best), seed, tokens=grid)
+        regret = np.stack([found.regret(b, optimum) for b in budgets], axis=1)
+        yield from _means("regret_optimum", regret, seed, tokens=budgets)
+
+
+def _waste(
+    observation: Observation, threshold: float, margin: float, seed: int
+) -> tuple[tuple[Thought, ...], list[Measured]]:
+    traces, rows, sure = observation.evaluation.traces, [], []
+    for trace in traces:
+        values, ends = _clean(observation, trace.values, observation.branches), [0, *trace.boundaries]
+        stop, known = useful_until(values, margin), known_from(values, threshold)
+        rows.append(Thought(trace.problem_id, ends[-1], ends[stop], None if known is None else ends[known]))
+        sure.append(values[stop] >= threshold)
+    tokens, useful = (np.array([getattr(t, name) for t in rows]) for name in ("tokens", "useful"))
+    knows, until = np.array([t.known is not None for t in rows]), np.array([t.known or 0 for t in rows])
+    wasted, each = tokens - useful, np.ones(len(rows))
+    ratios = {
+        "known_share": (knows, each),
+        "known_tokens": (until, knows),
+        "known_position": (until, knows * tokens),
+        "wasted_share": (wasted, tokens),
+        "wasted_known": (wasted * sure, tokens),
+        "wasted_unknown": (wasted * ~np.array(sure), tokens),
+        "wasted_tokens": (wasted, each),
+        "stop_cost": (_stop_costs(observation, margin), each),
+    }
+    return tuple(rows), [_ratio(name, observation, *parts, seed) for name, parts in ratios.items()]
+
+
+def _stop_costs(observation: Observation, margin: float) -> list[float]:
+    """J at the end minus J at the stop. Where J is sampled, one half of the answers chooses the stop and
+    the other half says what it costs, in turn: a lucky draw cannot do both."""
+    costs = []
+    for i, trace in enumerate(observation.evaluation.traces):
+        right = observation.right(i)
+        halves = (right[:, ::2].mean(1), right[:, 1::2].mean(1))
+        pairs = [(trace.values, trace.values)] if observation.exact else [halves, halves[::-1]]
+        stops = [
+            useful_until(_clean(observation, own, observation.branches // 2), margin) for own, _ in pairs
+        ]
+        costs.append(float(np.mean([v[-1] - v[j] for (_, v), j in zip(pairs, stops, strict=True)])))
+    return costs
+
+
+def _clean(observation: Observation, values: ArrayLike, answers: int) -> np.ndarray:
+    return np.asarray(values) if observation.exact else piecewise_constant(values, answers)
+
+
+def _votes(observation: Observation, seed: int) -> Iterator[Measured]:
+    found = observation.evaluation
+    longest = max(t.n_episodes for t in found.traces)
+    votes = [k for k in VOTES if k <= observation.branches]
+    extra = (np.array(votes) - 1) * observation.answer_tokens
+    majorities = [_majorities(observation, i, votes) for i in range(len(found.traces))]
+    accuracy, cost, think = [], [], []
+    for i, trace in enumerate(found.traces):
+        stops = np.minimum(np.arange(longest + 1), trace.n_episodes)
+        accuracy.append(majorities[i][stops])
+        cost.append(found.tokens[i][stops][:, None] + extra)
+        think.append(value_at(found.tokens[i], trace.values, cost[-1]))
+    shared = {
+        "episode": np.repeat(np.arange(longest + 1), len(votes)).tolist(),
+        "votes": votes * (longest + 1),
+        "tokens": np.mean(cost, axis=0).ravel().tolist(),
+    }
+    rows = {"vote_accuracy": np.array(accuracy), "vote_gain": np.array(accuracy) - np.array(think)}
+    for name, array in rows.items():
+        yield from _means(name, _by_problem(observation, array), seed, **shared)
+    if observation.branches >= VOTES[-1] and longest >= GAP:
+        lost = [vote_regret(own[::GAP], longest, GAP) for own in majorities]
+        defined = np.isfinite(lost)
+        yield _ratio("vote_regret", observation, np.nan_to_num(lost), defined, seed)
+
+
+def _majorities(observation: Observation, i: int, votes: Sequence[int]) -> np.ndarray:
+    """maj@k at every prefix of trace i, shape (k + 1, votes)."""
+    gold = observation.problem(i).answer
+    return np.array([[majority_at_k(texts, gold, k) for k in votes] for texts in observation.answers[i]])
+
+
+def _example(
+    observation: Observation, tokenizer: PreTrainedTokenizerBase, thoughts: Sequence[Thought]
+) -> Example:
+    traces = observation.evaluation.traces
+    shares = [1 - t.useful / max(1, t.tokens) for t in thoughts]
+    overall = sum(t.tokens - t.useful for t in thoughts) / max(1, sum(t.tokens for t in thoughts))
+    i = min(range(len(traces)), key=lambda i: (traces[i].n_episodes < 2, abs(shares[i] - overall)))
+    episodes = [decode(tokenizer, traces[i].episode(j)) for j in range(traces[i].n_episodes)]
+    problem = observation.problem(i)
+    return Example(problem.id, (problem.question, *episodes), tuple(traces[i].values))
+
+
+def _by_problem(observation: Observation, rows: ArrayLike) -> np.ndarray:
+    """Means over the rollouts of each problem, of rows per trace: shape (problems, quantities)."""
+    found = observation.evaluation
+    return np.asarray(rows, dtype=float).reshape(len(found.problems), found.rollouts, -1).mean(1)
+
+
+def _ratio(name: str, observation: Observation, part: ArrayLike, whole: ArrayLike, seed: int) -> Measured:
+    parts = (_by_problem(observation, rows)[:, 0] for rows in (part, whole))
+    with np.errstate(invalid="ignore"):
+        found = bootstrap(lambda part, whole: part.sum() / whole.sum(), *parts, seed=seed)
+    return Measured(name, **vars(found))
+
+
+def _means(name: str, samples: np.ndarray, seed: int, **where: Sequence[Any]) -> list[Measured]:
+    """One number per column of `samples`, each with its place."""
+    places = [dict(zip(where, at, strict=True)) for at in zip(*where.values(), strict=True)]
+    found = bootstrap_means(samples[None], seed=seed)
+    return [Measured(name, **vars(m), **at) for m, at in zip(found, places, strict=True)]

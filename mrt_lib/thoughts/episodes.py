@@ -1,0 +1,85 @@
+"""Cutting a thought into episodes: at openers (the paper's rule), at a marker token, or every n tokens.
+
+Boundaries are numbers of thought tokens at the end of each episode. They rise strictly, the last one is
+the whole thought, and an empty thought has none. Every token belongs to exactly one episode.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+STEP_SEPARATOR = "\n\n"
+
+
+def cut_at_openers(
+    pieces: Sequence[str], openers: Sequence[str], min_steps: int = 3, max_cuts: int | None = None
+) -> list[int]:
+    """The paper's rule for R1-style thoughts, as its released code has it.
+
+    The text is split at every "\\n\\n" into steps 0, 1, 2, ... A step that starts with an opener begins a
+    new episode if it comes at least `min_steps` steps after the last cut (or after step 0). Nothing is
+    stripped: a third newline, a carriage return or a space before an opener hides it, and an empty step
+    counts as a step.
+
+    Args:
+        pieces: the text of each thought token; their concatenation is the thought.
+        openers: non-empty strings, compared letter by letter.
+        min_steps: least number of steps between two cuts.
+        max_cuts: stop after this many cuts; the rest is one last episode. None for no limit.
+
+    Returns:
+        Boundaries in tokens. A cut falls before the token in which the opener starts; where that
+        token already starts an episode, there is no cut.
+
+    Raises:
+        ValueError: an opener is empty or `max_cuts` is negative.
+    """
+    if "" in openers or (max_cuts is not None and max_cuts < 0):
+        raise ValueError(f"need non-empty openers and max_cuts >= 0, got {list(openers)} and {max_cuts}")
+    starts = [0, *accumulate(map(len, pieces))]
+    ends, last_step, position = [0], 0, 0
+    for index, step in enumerate("".join(pieces).split(STEP_SEPARATOR)):
+        if index - last_step >= min_steps and step.startswith(tuple(openers)):
+            token = bisect_right(starts, position) - 1
+            if token > ends[-1]:
+                ends.append(token)
+                last_step = index
+        position += len(step) + len(STEP_SEPARATOR)
+    return [*ends[1:][:max_cuts], len(pieces)] if pieces else []
+
+
+def cut_at_marker(token_ids: Sequence[int], marker_id: int) -> list[int]:
+    """Boundaries where every `marker_id` opens an episode; tokens before the first join the first."""
+    markers = [i for i, token in enumerate(token_ids) if token == marker_id]
+    return [*markers[1:], len(token_ids)] if token_ids else []
+
+
+def cut_every(n_tokens: int, size: int) -> list[int]:
+    """Boundaries of episodes of `size` tokens, the last one possibly shorter; ValueError for size < 1."""
+    if size < 1:
+        raise ValueError(f"size must be at least 1, got {size}")
+    return [min(end, n_tokens) for end in range(size, n_tokens + size, size)]
+
+
+def group_episodes(boundaries: Sequence[int], size: int) -> list[int]:
+    """Boundaries after merging each `size` consecutive episodes into one (the paper's group size).
+
+    The last group may be smaller. ValueError for size < 1.
+    """
+    return [boundaries[end - 1] for end in cut_every(len(boundaries), size)]
+
+
+def split_episodes(token_ids: Sequence[int], boundaries: Sequence[int]) -> list[list[int]]:
+    """The tokens of each episode; put together they are `token_ids` again.
+
+    Raises:
+        ValueError: `boundaries` do not rise strictly or do not end at the last token.
+    """
+    ends = [0, *boundaries]
+    if ends != sorted(set(ends)) or ends[-1] != len(token_ids):
+        raise ValueError(
+            f"boundaries {ends[1:]} must rise strictly and end at the thought's {len(token_ids)} tokens"
+        )
+    return [list(token_ids[start:end]) for start, end in pairwise(ends)]

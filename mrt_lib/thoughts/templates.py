@@ -1,0 +1,248 @@
+"""Prompt layout, end of thinking, forced termination, episode markers and continue markers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from transformers import PreTrainedTokenizerBase
+
+from mrt_lib.thoughts.episodes import cut_at_marker, cut_at_openers
+from mrt_lib.thoughts.traces import Trace
+
+BOX = "\\boxed{"
+
+
+@dataclass(frozen=True)
+class Template:
+    """The text around a thought, for one family of models.
+
+    Attributes:
+        name: the key in `TEMPLATES`.
+        prompt: layout with the one placeholder `{question}`, up to the open thinking block.
+        think_end: the token that closes a thought.
+        separator: stands between a prefix of a thought and `forced_answer`, unless the prefix is empty
+            or ends with it.
+        forced_answer: appended to a prefix of a thought to make the model answer now (mu).
+        finished_answer: appended instead when the model itself has closed the thought.
+        answer_end: the token that ends an answer.
+        boxed_answer: the answer is the last `\\boxed{}`; otherwise it is the whole text. Where
+            `forced_answer` itself ends in an open `\\boxed{`, it is what stands before its brace.
+        episode_marker: token that opens every episode, or "" where `openers` decide.
+        openers: a step that starts with one of these may open an episode.
+        continue_markers: texts that reopen a closed thought (budget forcing), in rotation.
+    """
+
+    name: str
+    prompt: str
+    think_end: str
+    separator: str
+    forced_answer: str
+    finished_answer: str
+    answer_end: str
+    boxed_answer: bool
+    episode_marker: str
+    openers: tuple[str, ...]
+    continue_markers: tuple[str, ...]
+
+    @property
+    def leads_to_answer(self) -> bool:
+        """Whether the answer follows the forced text at once, without prose before its box."""
+        return not self.boxed_answer or self.forced_answer.endswith(BOX)
+
+    def check(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """ValueError unless the tokenizer has every single token that the template relies on."""
+        needed = [self.think_end, self.answer_end, self.episode_marker]
+        if missing := [text for text in needed if text and len(_ids(tokenizer, text)) != 1]:
+            raise ValueError(
+                f"the tokenizer lacks {missing} as single tokens, which template {self.name!r} needs; use a "
+                f"model trained with this template, another of {sorted(TEMPLATES)}, or a Template with the "
+                "model's own texts"
+            )
+
+    def prompt_ids(self, tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
+        """Tokens up to and including the open thinking block, with the model's own BOS if any.
+
+        Raises:
+            ValueError: the question is empty, or has words that the model lacks.
+        """
+        if not question.strip():
+            raise ValueError("the question is empty")
+        bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        return bos + encode(tokenizer, self.prompt.format(question=question))
+
+    def closing_ids(self, tokenizer: PreTrainedTokenizerBase, trace: Trace, j: int) -> list[int]:
+        """Tokens that end the thought at prefix j: forced, or the model's own end of a finished trace."""
+        if trace.finished and j == trace.n_episodes:
+            return list(_encoded(tokenizer, self.finished_answer))
+        tail = decode(tokenizer, trace.prefix(j)[-4:]) if j and self.separator else self.separator
+        gap = "" if tail.endswith(self.separator) else self.separator
+        return list(_encoded(tokenizer, gap + self.forced_answer))
+
+    def cut(self, tokenizer: PreTrainedTokenizerBase, thought_ids: Sequence[int]) -> list[int]:
+        """Ends of the episodes of a thought, in tokens: at the episode marker, or else at openers.
+
+        For the opener rule the tokens are decoded one by one. With byte-level BPE this spoils only
+        characters whose bytes are spread over several tokens, and openers and newlines are ASCII: one
+        byte each, never part of another character.
+
+        Raises:
+            ValueError: the marker is not a single token of this tokenizer.
+        """
+        if self.episode_marker:
+            return cut_at_marker(thought_ids, token_id(tokenizer, self.episode_marker))
+        pieces = [str(tokenizer.decode([i], clean_up_tokenization_spaces=False)) for i in thought_ids]
+        return cut_at_openers(pieces, self.openers)
+
+    def parse_answer(self, text: str) -> str:
+        """The answer in the text after the thought; "" where there is none to read."""
+        if not self.boxed_answer:
+            return text.strip()
+        return _box_content(text) if self.leads_to_answer else last_boxed(text)
+
+    def merged_ends(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+        """Ids of the longer tokens that begin with `answer_end` and so end an answer too, sorted.
+
+        Their probability after a right answer is what an exact value with an open box misses.
+        """
+        texts = {i: decode(tokenizer, [i]) for i in set(tokenizer.get_vocab().values())}
+        end = self.answer_end
+        return sorted(i for i, text in texts.items() if text.startswith(end) and text != end)
+
+
+TESTBED = Template(
+    name="testbed",
+    prompt="solve {question} <think>",
+    think_end="</think>",
+    separator="",
+    forced_answer="time up </think>",
+    finished_answer="</think>",
+    answer_end="<eos>",
+    boxed_answer=False,
+    episode_marker="try",
+    openers=(),
+    continue_markers=("try",),
+)
+
+# Forced text, openers and continue markers are the released analysis code's, to the letter; before the
+# model's own end it writes a newline, because it works on stripped texts, where here the thought's tokens
+# stand as they were sampled. The prompt is DeepSeek-R1's recommended one; the released scripts send the
+# bare problem.
+R1 = Template(
+    name="r1",
+    prompt=(
+        "<｜User｜>{question}\nPlease reason step by step, and put your final answer within "
+        "\\boxed{{}}.<｜Assistant｜><think>\n"
+    ),
+    think_end="</think>",
+    separator="\n\n",
+    forced_answer=(
+        "Time is up.\n\nGiven the time I've spent and the approaches I've tried, I should stop "
+        "thinking and formulate a final answer based on what I already have.\n</think>\n\n"
+        "**Step-by-Step Explanation and Answer:**\n\n1. **"
+    ),
+    finished_answer="</think>",
+    answer_end="<｜end▁of▁sentence｜>",
+    boxed_answer=True,
+    episode_marker="",
+    openers=(
+        "Wait",
+        "But wait",
+        "Alternatively",
+        "Is there another way to think about this?",
+        "But let me double-check",
+        "But hold on",
+    ),
+    continue_markers=("\nWait", "\nBut wait", "\nAlternatively", "\nBut hold on"),
+)
+
+# The short forced text, for short answers without braces: an integer and "}" are a few tokens, so J is
+# exact. Two things to know. A tokenizer may write "}" and what follows as one token ("}\n", "}."); the
+# plain "}" ends an answer here, so exact values leave those endings out and are lower bounds (see
+# `Template.merged_ends`). A thought that the model closed itself is sent into the same box, where the paper lets it
+# write on freely.
+R1_SHORT = replace(
+    R1,
+    name="r1_short",
+    forced_answer=f"{R1.forced_answer.split(R1.think_end)[0]}</think>\n\n**Final Answer**\n{BOX}",
+    finished_answer=f"</think>\n\n**Final Answer**\n{BOX}",
+    answer_end="}",
+)
+
+TEMPLATES = {template.name: template for template in (TESTBED, R1, R1_SHORT)}
+
+
+def get_template(name: str) -> Template:
+    """The template of that name; ValueError lists the known names."""
+    if name not in TEMPLATES:
+        raise ValueError(f"unknown template {name!r}; known: {sorted(TEMPLATES)}")
+    return TEMPLATES[name]
+
+
+def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
+    """The first known template whose tokens the tokenizer has; ValueError if none fits."""
+    for template in TEMPLATES.values():
+        if fits(template, tokenizer):
+            return template
+    raise ValueError(
+        f"none of the templates {sorted(TEMPLATES)} fits this tokenizer; give a Template with the model's "
+        "own texts"
+    )
+
+
+def fits(template: Template, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether `template.check` finds nothing missing."""
+    try:
+        template.check(tokenizer)
+    except ValueError:
+        return False
+    return True
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of `text` without added special tokens; ValueError for words the model lacks."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+        raise ValueError(f"the tokenizer has no token for a part of {text!r}")
+    return ids
+
+
+def decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
+    """The text of `token_ids` without special tokens."""
+    return str(tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
+
+def token_id(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+    """The id of a text that is one token; ValueError otherwise."""
+    ids = _ids(tokenizer, text)
+    if len(ids) != 1:
+        raise ValueError(f"{text!r} is {len(ids)} tokens for this tokenizer, expected one")
+    return ids[0]
+
+
+def last_boxed(text: str) -> str:
+    """The content of the last `\\boxed{...}` with balanced braces, or ""."""
+    start = text.rfind(BOX)
+    return "" if start < 0 else _box_content(text[start + len(BOX) :])
+
+
+def _box_content(text: str) -> str:
+    """What stands before the brace that closes a box opened just before `text`, or ""."""
+    depth = 1
+    for i, character in enumerate(text):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth == 0:
+            return text[:i].strip()
+    return ""
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return [] if tokenizer.unk_token_id in ids else ids
+
+
+@lru_cache(maxsize=16)
+def _encoded(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """Provers ask for the same two texts at every prefix."""
+    return tuple(encode(tokenizer, text))

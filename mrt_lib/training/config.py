@@ -1,0 +1,152 @@
+"""How a training run is set up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from mrt_lib.training.lora import LoraSettings
+from mrt_lib.training.losses import LossConfig
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps of a training run that share a thinking budget (paper, Figure 12: first short, then long).
+
+    Attributes:
+        start: first step, counted from 0.
+        stop: the step after the last.
+        thinking_tokens: budget of a thought.
+        episodes: the same in episodes: the horizon of regret.
+    """
+
+    start: int
+    stop: int
+    thinking_tokens: int
+    episodes: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise ValueError(
+                f"a stage from step {self.start} to step {self.stop} has no steps; "
+                "start must be at least 0 and stop above start"
+            )
+        for name in ("thinking_tokens", "episodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} of a stage must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """How much an arm that imitates learns from one collection; whatever its filter lets through.
+
+    An arm that kept more leaves some out; one that kept less repeats them. (Sampling until every filter is
+    full would give a strict filter more of the policy's tokens and more fresh examples.)
+
+    Attributes:
+        steps: optimiser steps, with a new optimiser for each collection (paper, Table 2).
+        tokens: learnt tokens of one of them.
+    """
+
+    steps: int = 80
+    tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"imitation.{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; the defaults are those of the experiments on two CPU cores.
+
+    Attributes:
+        steps: collections of rollouts.
+        prompts: problems per step; None for all of them, in their order.
+        group: rollouts per problem.
+        thinking_tokens: budget of a thought.
+        episodes: the same in episodes: the horizon of regret and of regret-to-go.
+        answer_tokens: most tokens of an answer, its end token included.
+        temperature: of thoughts and answers.
+        learning_rate: peak, reached after `warmup` steps, then a cosine down to a hundredth.
+        warmup: in optimiser steps; of each collection, where the arm imitates.
+        updates: optimiser steps per collection, each on its own share of the problems.
+        loss: which loss, clip range, KL weight.
+        max_grad_norm: longer gradients are cut to this length.
+        lora: adapters, or None to train every weight.
+        imitation: how much an arm that imitates learns from a collection.
+        snapshot_every: steps between snapshots of the stale policy (MRT offline).
+        micro_batch_tokens: most tokens, padding included, in one forward pass of the update.
+            Reduce this first when memory runs out.
+        gradient_checkpointing: keep only the input of every layer for the backward pass and compute the
+            rest again: a third more work, and a long rollout of a large model fits.
+        generation_batch_tokens: the same for sampling.
+        prover_batch_tokens: the same for exact values.
+        checkpoint_every: steps between checkpoints.
+        seed: of everything that is random.
+        stages: thinking budgets that follow each other, in place of `thinking_tokens` and `episodes`; the
+            learning rate has one warm-up and one cosine over all of them.
+    """
+
+    steps: int = 160
+    prompts: int | None = 8
+    group: int = 4
+    thinking_tokens: int = 44
+    episodes: int = 4
+    answer_tokens: int = 2
+    temperature: float = 1.0
+    learning_rate: float = 1e-3
+    warmup: int = 5
+    updates: int = 1
+    loss: LossConfig = field(default_factory=LossConfig)
+    max_grad_norm: float = 1.0
+    lora: LoraSettings | None = field(default_factory=LoraSettings)
+    imitation: Imitation = field(default_factory=Imitation)
+    snapshot_every: int = 20
+    micro_batch_tokens: int = 1024
+    gradient_checkpointing: bool = False
+    generation_batch_tokens: int = 65_536
+    prover_batch_tokens: int = 2048
+    checkpoint_every: int = 20
+    seed: int = 0
+    stages: tuple[Stage, ...] = ()
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "thinking_tokens", "episodes", "answer_tokens", "updates")
+        for name in (*positive, "snapshot_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.prompts is not None and self.prompts < 1:
+            raise ValueError(f"prompts must be at least 1, or None for all problems, got {self.prompts}")
+        if self.group < 2:
+            raise ValueError(f"a group of {self.group} has nothing to be compared with; use at least 2")
+        if self.prompts is not None and self.updates > self.prompts:
+            raise ValueError(f"{self.updates} updates cannot share {self.prompts} problems; lower `updates`")
+        if self.loss.kl and self.lora is None:
+            raise ValueError("the KL term needs LoRA, whose absence is the reference; set kl=0 or lora")
+        _check_stages(self.stages, self.steps)
+
+    def budget(self, step: int) -> Stage:
+        """The stage of a step; without stages, the whole run as one."""
+        whole = Stage(0, self.steps, self.thinking_tokens, self.episodes)
+        return next((stage for stage in self.stages if step < stage.stop), whole)
+
+
+def _check_stages(stages: Sequence[Stage], steps: int) -> None:
+    """ValueError unless the stages follow each other from step 0 to the last of `steps`."""
+    if not stages:
+        return
+    names = [f"stage {i} (steps {s.start} to {s.stop - 1})" for i, s in enumerate(stages)]
+    if stages[0].start:
+        raise ValueError(f"{names[0]} leaves out the steps before it; the first stage must start at 0")
+    for i, (one, other) in enumerate(pairwise(stages)):
+        if other.start != one.stop:
+            fault = "overlap" if other.start < one.stop else "leave a gap"
+            raise ValueError(
+                f"{names[i]} and {names[i + 1]} {fault}; stage {i + 1} must start at {one.stop}, "
+                f"where stage {i} stops"
+            )
+    if stages[-1].stop != steps:
+        raise ValueError(f"{names[-1]} is the last stage of a run of {steps} steps; it must stop at {steps}")

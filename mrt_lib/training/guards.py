@@ -1,0 +1,53 @@
+"""What stops a training run early, with a message that says what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from mrt_lib.arms.base import Policy, Rollout
+
+PROBE_TOKENS = 8
+
+
+def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int) -> None:
+    """ValueError if the thinking budget does not go with the horizon of the run, in episodes.
+
+    The budget must not end inside the first episode of every thought. A thought that was cut may have just
+    finished its first episode; whether a second one follows is seen from thoughts that are a few tokens
+    longer. And most thoughts must end within the horizon, because what comes after it earns nothing.
+    """
+    budget, episodes = policy.thinking.max_new_tokens, [r.trace.n_episodes for r in rollouts]
+    if rollouts and np.median(episodes) > horizon:
+        raise ValueError(
+            f"most thoughts of up to {budget} tokens have more than episodes={horizon}, the horizon of this "
+            f"run (up to {max(episodes)}), and what comes after it would earn nothing: set "
+            f"episodes={max(episodes)}, or a smaller thinking_tokens"
+        )
+    thoughts = [r for r in rollouts if not r.stopped]
+    if not thoughts or any(r.trace.n_episodes > 1 or len(r.trace.thought_ids) < budget for r in thoughts):
+        return
+    longer = replace(policy.thinking, max_new_tokens=budget + PROBE_TOKENS)
+    probe = policy.reasoner.think([r.problem for r in thoughts], longer)
+    if all(t.n_episodes < 2 or t.boundaries[0] > budget for t in probe):
+        raise ValueError(
+            f"every thought was cut inside its first episode: thinking_tokens={budget} "
+            "is less than one episode, raise it"
+        )
+
+
+@contextmanager
+def memory_advice(step: int) -> Iterator[None]:
+    """Turn running out of memory into a MemoryError that says what to reduce."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        raise MemoryError(
+            f"step {step} does not fit in memory; reduce micro_batch_tokens, generation_batch_tokens or "
+            f"prover_batch_tokens, then prompts x group: {str(error).splitlines()[0]}"
+        ) from error

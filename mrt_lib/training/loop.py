@@ -1,0 +1,290 @@
+"""The one loop of all arms: collect, credit or keep, update, log, checkpoint.
+
+Every draw is a function of the run's seed and the step, so a checkpoint needs no generator states: a
+run that was killed at any moment goes on from its newest checkpoint and ends in the same weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from mrt_lib.adapters import base_facts
+from mrt_lib.arms.base import Arm, ImitationArm, Policy, Rollout, check_arm
+from mrt_lib.engines.base import ColocatedEngine, Sampling
+from mrt_lib.engines.transformers_engine import TransformersEngine
+from mrt_lib.files import claim, digest, load_checkpoint, save_checkpoint, settings_of, weights_digest, write_csv
+from mrt_lib.measure.prover import ExactProver
+from mrt_lib.reasoner import Reasoner
+from mrt_lib.tasks.base import Problem, Task
+from mrt_lib.thoughts.traces import save_traces
+from mrt_lib.training.config import TrainConfig
+from mrt_lib.training.guards import check_budget, memory_advice
+from mrt_lib.training.imitation import imitate
+from mrt_lib.training.interrupts import deferred_interrupt
+from mrt_lib.training.lora import Learner
+from mrt_lib.training.metrics import describe
+from mrt_lib.training.supervised import warmup_cosine
+from mrt_lib.training.token_rows import token_row
+from mrt_lib.training.updates import rescored, update
+
+Row = dict[str, float]
+# Keys of the random streams; they fix which numbers a run draws.
+ORDER, REINFORCED, IMITATED = 1, 2, 5
+
+
+class Trainer:
+    """Trains one reasoner with one arm, step by step; `run` adds checkpoints and the log file.
+
+    Attributes:
+        learner: the model in training and its sampling copy.
+        policy: what the arm sees of it.
+        log: one row per step done, see `step`.
+        rollouts: of the newest step.
+        identity: what makes this run this run: settings, and digests of base and problems.
+    """
+
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        task: Task,
+        problems: Sequence[Problem],
+        arm: Arm | ImitationArm,
+        config: TrainConfig,
+    ) -> None:
+        """Takes the reasoner's model over.
+
+        An engine with weights of its own (vLLM) samples, awake only while rollouts are collected. It gets the
+        merged weights before every collection; the loss uses log-probabilities recomputed by the model in
+        training, and the log says how far the engine's were off.
+
+        Raises:
+            ValueError: there are no problems, or an arm whose settings are no plain values.
+            TypeError: an arm without `collect`, or without one of `credit` and `keep`.
+        """
+        if not problems:
+            raise ValueError("no problems to train on")
+        check_arm(arm)
+        self.base, self.arm, self.config, self.problems = reasoner, arm, config, list(problems)
+        own = isinstance(reasoner.engine, TransformersEngine)
+        self.engine = None if own else cast(ColocatedEngine, reasoner.engine)
+        self.identity = self._identity(task)
+        self.facts = {"arm": _shown(arm), "task": task.name, "template": reasoner.template.name}
+        self.facts |= base_facts(reasoner.model, reasoner.name)
+        self.learner = Learner(reasoner.model, config.lora, config.seed)
+        self.policy = self._policy(task)
+        self.optimizer = torch.optim.AdamW(self.learner.trained().values(), weight_decay=0.0)
+        self.log: list[Row] = []
+        self.rollouts: list[Rollout] = []
+
+    def step(self) -> Row:
+        """Collect, then credit and update, or keep and imitate; the step's row of the log.
+
+        Returns:
+            step, learning_rate, what `describe` says of the rollouts, what `update` or `imitate` says of the
+            learning; policy_tokens and prover_tokens; seconds, and those of generating, proving, updating.
+
+        Raises:
+            ValueError: the arm gave no rollouts, nothing is left to imitate, or the thinking budget does
+                not go with the horizon.
+            FloatingPointError: the loss or its gradient is not finite.
+        """
+        number, started = len(self.log), time.perf_counter()
+        self.policy.tokens.clear()
+        self.policy.seconds.clear()
+        self._enter(number)
+        if number % self.config.snapshot_every == 0:
+            self.learner.snapshot()
+        learn = self._imitate if hasattr(self.arm, "keep") else self._reinforce
+        row = {"step": number, **learn(number)}
+        row |= {f"{name}_tokens": self.policy.tokens[name] for name in ("policy", "prover")}
+        row |= {f"{name}_seconds": self.policy.seconds[name] for name in ("generate", "prove")}
+        row["seconds"] = time.perf_counter() - started
+        self.log.append(row)
+        return row
+
+    def state(self) -> dict:
+        """What `load` needs to go on."""
+        return {"learner": self.learner.state(), "optimizer": self.optimizer.state_dict(), "log": self.log}
+
+    def load(self, state: dict) -> None:
+        """Go on from `state`."""
+        self.learner.load(state["learner"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.log = state["log"]
+        self._enter(len(self.log) - 1)
+
+    def trained(self) -> Reasoner:
+        """The reasoner that this run was given, with the newest weights; it shares them with the run."""
+        reasoner = self.base
+        reasoner.model = self.learner.sampler
+        if self.engine is None:
+            reasoner.engine = TransformersEngine(reasoner.model, self.config.generation_batch_tokens)
+        if self.learner.lora is not None:
+            last = {f"last step: {name}": number for name, number in (self.log or [{}])[-1].items()}
+            reasoner.adapter = self.learner.model
+            reasoner.facts = {**self.facts, "numbers": {"steps": len(self.log), **last}}
+        return reasoner
+
+    def _identity(self, task: Task) -> dict[str, Any]:
+        texts = [text for p in self.problems for text in (p.id, p.question, p.answer)]
+        own = {"base": weights_digest(self.base.model), "task": task.name, "arm": settings_of(self.arm)}
+        own |= {"template": settings_of(self.base.template)}
+        own |= {"problems": f"{len(self.problems)}, {digest(*texts)}"}
+        if self.engine is not None:
+            own["engine"] = type(self.engine).__name__
+        return own | asdict(self.config)
+
+    def _policy(self, task: Task) -> Policy:
+        """The learner's sampling copy as a policy."""
+        config, template, tokenizer = self.config, self.base.template, self.base.tokenizer
+        batch = config.generation_batch_tokens
+
+        def reasoner(model: Any, engine: Any = None) -> Reasoner:
+            return Reasoner(model, tokenizer, template, engine or TransformersEngine(model, batch))
+
+        own = reasoner(self.learner.sampler, self.engine)
+        return Policy(
+            own,
+            ExactProver(own, task, config.temperature, config.prover_batch_tokens),
+            Sampling(config.thinking_tokens, config.temperature),
+            Sampling(config.answer_tokens, config.temperature),
+            lambda: reasoner(self.learner.stale_model()),
+        )
+
+    def _enter(self, step: int) -> None:
+        """Think with the budget of the step's stage, if there are stages."""
+        if self.config.stages:
+            tokens = self.config.budget(step).thinking_tokens
+            self.policy.thinking = replace(self.policy.thinking, max_new_tokens=tokens)
+
+    def _collect(self, step: int, seed: int) -> list[Rollout]:
+        """The step's rollouts; the engine stays awake."""
+        if self.engine is not None:
+            self.engine.load_weights(self.learner.sampler.named_parameters())
+        rollouts = self.arm.collect(self.policy, self._draw(step), self.config.group, seed)
+        if not rollouts:
+            raise ValueError("the arm collected no rollouts; `collect` must return `group` for each problem")
+        if step == 0:
+            check_budget(self.policy, rollouts, self.config.budget(0).episodes)
+        return rollouts
+
+    def _sleep(self) -> None:
+        if self.engine is not None:
+            self.engine.sleep()
+
+    def _draw(self, step: int) -> list[Problem]:
+        """The step's problems: every problem once before any comes again, in a new order each round."""
+        if self.config.prompts is None:
+            return self.problems
+        places = range(step * self.config.prompts, (step + 1) * self.config.prompts)
+        n = len(self.problems)
+        orders = {place // n: np.empty(0, dtype=int) for place in places}
+        orders = {r: np.random.default_rng((self.config.seed, ORDER, r)).permutation(n) for r in orders}
+        return [self.problems[orders[place // n][place % n]] for place in places]
+
+    def _seed(self, use: int, step: int) -> int:
+        return int(np.random.SeedSequence((self.config.seed, use, step)).generate_state(1)[0])
+
+    def _reinforce(self, step: int) -> Row:
+        config, arm = self.config, cast(Arm, self.arm)
+        horizon = config.budget(step).episodes
+        try:
+            self.rollouts = self._collect(step, self._seed(REINFORCED, step))
+        finally:
+            self._sleep()
+        advantages = arm.credit(self.rollouts, horizon)
+        updating = time.perf_counter()
+        rate = warmup_cosine(step, config.steps, config.warmup, config.learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        pairs = zip(self.rollouts, advantages, strict=True)
+        rows, gap = [token_row(self.base, r, a) for r, a in pairs], {}
+        if self.engine is not None:
+            rows, gap = rescored(self.learner.model, rows, config.temperature, config.micro_batch_tokens)
+        groups, limit = [r.group for r in self.rollouts], config.budget(step).thinking_tokens + config.answer_tokens
+        learnt = update(self.learner, self.optimizer, rows, groups, config, limit)
+        learnt["update_seconds"] = time.perf_counter() - updating
+        size = float(np.mean(np.abs(np.concatenate(advantages))))
+        return {"learning_rate": rate, **describe(self.rollouts, horizon), "advantage": size, **learnt, **gap}
+
+    def _imitate(self, step: int) -> Row:
+        seed, arm = self._seed(IMITATED, step), cast(ImitationArm, self.arm)
+        try:
+            self.rollouts = self._collect(step, seed)
+            kept = arm.keep(self.policy, self.rollouts, seed)
+        finally:
+            self._sleep()
+        if not kept:
+            right = np.mean([r.reward for r in self.rollouts])
+            raise ValueError(
+                f"step {step}: none of {len(self.rollouts)} rollouts, {right:.1%} of them right, is left to "
+                f"imitate by {_shown(arm)}; raise group or thinking_tokens, or take easier problems"
+            )
+        updating = time.perf_counter()
+        rows = [token_row(self.base, r, np.zeros(r.tokens)) for r in kept]
+        learnt = imitate(self.learner, rows, self.config, seed)
+        learnt["update_seconds"] = time.perf_counter() - updating
+        shown = describe(self.rollouts, self.config.budget(step).episodes)
+        return {**shown, "kept": len(kept), "kept_share": len(kept) / len(self.rollouts), **learnt}
+
+
+def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], None]) -> list[Row]:
+    """Run `trainer` to its last step, from the newest checkpoint in `folder` if there is one.
+
+    `folder` gets config.json, log.csv and checkpoint.pt. An interrupt saves before it is passed on.
+
+    Args:
+        reports: called with the log after every step, such as those of `mrt_lib.training.live`.
+
+    Raises:
+        ValueError: the folder holds another run: another configuration, arm, base, task or problems.
+        FloatingPointError: loss or gradient not finite; the step's traces are in failed_step.parquet.
+        MemoryError: a step does not fit; the message says what to reduce.
+    """
+    folder, config = Path(folder), trainer.config
+    claim(folder, trainer.identity)
+    if state := load_checkpoint(folder / "checkpoint.pt", trainer.learner.model.device):
+        trainer.load(state)
+    # What an arm that imitates learns from one collection takes as long as many steps of the others.
+    every = 1 if hasattr(trainer.arm, "keep") else config.checkpoint_every
+    with deferred_interrupt() as raise_interrupt:
+        while len(trainer.log) < config.steps:
+            _step_or_keep_traces(trainer, folder)
+            for report in reports:
+                report(trainer.log)
+            try:
+                raise_interrupt()
+            except KeyboardInterrupt:
+                _save(trainer, folder)
+                raise
+            if len(trainer.log) % every == 0 or len(trainer.log) == config.steps:
+                _save(trainer, folder)
+    return trainer.log
+
+
+def _step_or_keep_traces(trainer: Trainer, folder: Path) -> None:
+    try:
+        with memory_advice(len(trainer.log)):
+            trainer.step()
+    except FloatingPointError:
+        save_traces(folder / "failed_step.parquet", [r.trace for r in trainer.rollouts])
+        raise
+
+
+def _save(trainer: Trainer, folder: Path) -> None:
+    # A run killed between the two resumes from the older checkpoint and writes both again.
+    write_csv(folder / "log.csv", trainer.log)
+    save_checkpoint(folder / "checkpoint.pt", trainer.state())
+
+
+def _shown(arm: object) -> str:
+    """An arm for people: its class and settings."""
+    settings = settings_of(arm)
+    return f"{settings.pop('class')}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"

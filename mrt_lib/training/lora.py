@@ -1,0 +1,125 @@
+"""The weights in training: LoRA adapters or all of them, and plain copies that sample.
+
+Sampling through adapters is slow, and merging them in place drifts in low precision. So the sampler
+is a model of its own, without adapters, into which W + B A is written after every update.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from mrt_lib.adapters import merged_weights, write_weights
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adapters (arXiv 2106.09685).
+
+    Attributes:
+        rank: of each update; more learns more and costs more memory.
+        alpha: the update is scaled by alpha / rank.
+        targets: names of the linear layers that get one, or "all-linear" for all but the output layer.
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+class Learner:
+    """A model in training with the copies that its arms sample from.
+
+    Attributes:
+        model: what is trained; a peft model if there are adapters.
+        sampler: plain model with the newest weights; `model` itself without adapters.
+        stale: plain model with the weights of the last snapshot; None until somebody has asked for it.
+    """
+
+    def __init__(self, base: PreTrainedModel, lora: LoraSettings | None, seed: int) -> None:
+        """Takes `base` over; `lora=None` trains every weight. `seed` makes the adapters' first values.
+
+        Raises:
+            ValueError: every weight is to be trained in half precision, which rounds small updates away.
+        """
+        if lora is None and base.dtype != torch.float32:
+            raise ValueError(f"weights in {base.dtype} cannot be trained; load float32, or train adapters")
+        self.lora = lora
+        self.stale: PreTrainedModel | None = None
+        if lora is None:
+            self.model: Any = base.requires_grad_(True)
+            self.sampler = base
+        else:
+            self.sampler = copy.deepcopy(base).requires_grad_(False)
+            self.model = _with_adapters(base, lora, seed)
+
+    def publish(self) -> None:
+        """Give the sampler the newest weights."""
+        if self.lora is not None:
+            write_weights(merged_weights(self.model), self.sampler)
+
+    def stale_model(self) -> PreTrainedModel:
+        """The stale copy, held from the first time it is asked for: one more copy of the weights."""
+        if self.stale is None:
+            self.stale = copy.deepcopy(self.sampler).requires_grad_(False)
+        return self.stale
+
+    def snapshot(self) -> None:
+        """Give the stale copy, if one is held, the sampler's weights."""
+        if self.stale is not None:
+            write_weights(self.sampler.named_parameters(), self.stale)
+
+    def reference(self) -> AbstractContextManager[None]:
+        """Within it, `model` is the reference policy: adapters off.
+
+        Raises:
+            ValueError: every weight is trained, so the reference is gone.
+        """
+        if self.lora is None:
+            raise ValueError("the KL term needs LoRA, whose absence is the reference; set kl=0 or lora")
+        return self.model.disable_adapter()
+
+    def trained(self) -> dict[str, torch.nn.Parameter]:
+        """Trained parameters by name."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def state(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Everything that a checkpoint needs to go on."""
+        trained = {name: p.detach() for name, p in self.trained().items()}
+        stale = [] if self.stale is None else self.stale.named_parameters()
+        return {"trained": trained, "stale": {name: p.detach() for name, p in stale}}
+
+    def load(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Put back what `state` gave."""
+        write_weights(state["trained"].items(), self.model)
+        if state["stale"]:
+            write_weights(state["stale"].items(), self.stale_model())
+        self.publish()
+
+    def checkpoint_layers(self) -> None:
+        """Keep only the input of every layer for the backward pass, which computes the rest again.
+
+        Transformers does so in training mode alone; the layers get it without what is in them, so that no
+        dropout sets in. Evaluation mode, which sampling sets, ends it.
+        """
+        if not self.model.is_gradient_checkpointing:
+            self.model.gradient_checkpointing_enable()
+        for module in self.model.modules():
+            if isinstance(module, GradientCheckpointingLayer):
+                module.training = True
+
+
+def _with_adapters(base: PreTrainedModel, lora: LoraSettings, seed: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(base, config)

@@ -1,0 +1,145 @@
+"""What fits on four kinds of machine.
+
+`cpu` trains the shipped reasoners of 0.8 million parameters and is what the experiments ran with. The other
+three train a language model of 1.5 billion parameters (DeepSeek-R1-Distill-Qwen-1.5B) with template
+`r1_short`; `r1` needs more `answer_tokens`, because its answer is written out. Their sizes are estimated, not
+yet measured on these cards, and their learning rates are untested: `mrt_lib.training.memory.check_fits` tries
+the largest shapes before a run begins.
+
+Out of memory all the same? Reduce first: in the update `micro_batch_tokens`, while sampling
+`generation_batch_tokens` (with vLLM: `vllm_gib`), in the prover `prover_batch_tokens`; then `thinking_tokens`,
+because one rollout always has to fit; then `prompts` x `group`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mrt_lib.reasoner import ENGINES, Reasoner, check_dtype
+from mrt_lib.thoughts.templates import Template
+from mrt_lib.training.config import TrainConfig
+from mrt_lib.training.lora import LoraSettings
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A training configuration and what the machine dictates beside it.
+
+    Attributes:
+        name: the key in `PRESETS`.
+        config: of the training run.
+        dtype: of the frozen weights and their copies; adapters are fp32.
+        engine: what samples, "transformers" or "vllm".
+        vllm_gib: what vLLM may take for its own weights, keys and values while rollouts are collected; 0
+            without it.
+    """
+
+    name: str
+    config: TrainConfig = field(default_factory=TrainConfig)
+    dtype: str = "float32"
+    engine: str = "transformers"
+    vllm_gib: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_dtype(self.dtype)
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        if (self.engine == "vllm") != (self.vllm_gib > 0):
+            raise ValueError(f"engine {self.engine!r} does not go with vllm_gib={self.vllm_gib:g}")
+
+    def load(self, name: str | Path, template: Template | str | None = None) -> Reasoner:
+        """The reasoner of that name as this machine holds it; errors as in `Reasoner.load`."""
+        options: dict[str, Any] = {}
+        if self.engine == "vllm" and torch.cuda.is_available():
+            share = self.vllm_gib * 2**30 / torch.cuda.mem_get_info()[1]
+            options = {"gpu_memory_utilization": share}
+        return Reasoner.load(name, template, self.dtype, self.engine, **options)
+
+
+def _language_model(rank: int, **settings: Any) -> TrainConfig:
+    shared = {"learning_rate": 1e-5, "answer_tokens": 16, "gradient_checkpointing": True}
+    return TrainConfig(lora=LoraSettings(rank, 2 * rank), **shared, **settings)
+
+
+# From small to large.
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset("cpu"),
+        # 16 GB, free on Colab and Kaggle. No bf16 there, and vLLM's support is unproven: fp16, SDPA.
+        Preset(
+            "t4",
+            _language_model(
+                16,
+                thinking_tokens=2048,
+                episodes=8,
+                micro_batch_tokens=5120,
+                generation_batch_tokens=40_960,
+                prover_batch_tokens=6656,
+            ),
+            dtype="float16",
+        ),
+        # 40 GB.
+        Preset(
+            "a100",
+            _language_model(
+                32,
+                prompts=16,
+                group=8,
+                thinking_tokens=8192,
+                episodes=24,
+                micro_batch_tokens=18_432,
+                prover_batch_tokens=22_528,
+            ),
+            dtype="bfloat16",
+            engine="vllm",
+            vllm_gib=22.0,
+        ),
+        # 80 GB; the paper's budget of 16K tokens.
+        Preset(
+            "h100",
+            _language_model(
+                32,
+                prompts=32,
+                group=8,
+                thinking_tokens=16_384,
+                episodes=48,
+                micro_batch_tokens=34_816,
+                generation_batch_tokens=131_072,
+                prover_batch_tokens=43_008,
+            ),
+            dtype="bfloat16",
+            engine="vllm",
+            vllm_gib=56.0,
+        ),
+    )
+}
+
+
+def get_preset(name: str) -> Preset:
+    """The preset of that name; ValueError lists the known names."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def preset_for_this_machine() -> Preset:
+    """`choose_preset` for the first GPU, or for a machine without one."""
+    if not torch.cuda.is_available():
+        return get_preset("cpu")
+    return choose_preset(torch.cuda.get_device_capability(), torch.cuda.mem_get_info()[1])
+
+
+def choose_preset(capability: tuple[int, int], total_bytes: int) -> Preset:
+    """The largest preset for a GPU's compute capability and memory; `cpu` for a GPU below a T4.
+
+    bf16 and vLLM need capability 8.0. Cards tell a little less than the GB on their label.
+    """
+    gib = total_bytes / 2**30
+    if capability >= (8, 0) and gib >= 38:
+        return get_preset("h100" if gib >= 75 else "a100")
+    return get_preset("t4" if capability >= (7, 5) and gib >= 14 else "cpu")

@@ -1,0 +1,86 @@
+"""`mrt_lib.train`: one call from a reasoner and problems to a trained reasoner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mrt_lib.arms.base import Arm, ImitationArm
+from mrt_lib.files import claim
+from mrt_lib.reasoner import Reasoner
+from mrt_lib.tasks import get_task, read_problems, task_of
+from mrt_lib.tasks.base import Problem, Task
+from mrt_lib.training.config import TrainConfig
+from mrt_lib.training.loop import Row, Trainer, run
+from mrt_lib.training.memory import check_fits
+from mrt_lib.training.presets import preset_for_this_machine
+
+SAMPLED = 1024  # problems of a task that lists none
+
+
+def train(
+    reasoner: Reasoner | str | Path,
+    problems: Task | str | Path | Sequence[Problem],
+    arm: Arm | ImitationArm,
+    folder: str | Path,
+    config: TrainConfig | None = None,
+    *,
+    task: Task | None = None,
+    reports: Sequence[Callable[[list[Row]], None]] = (),
+) -> list[Row]:
+    """Train a reasoner with an arm, on the machine at hand; the same call goes on where one was interrupted::
+
+        import mrt_lib
+        from mrt_lib import GRPO, Reasoner, TrainConfig
+        reasoner = Reasoner.load("data/models/base")
+        log = mrt_lib.train(reasoner, "root_search_31", GRPO(), folder, TrainConfig(steps=2))
+
+    Args:
+        reasoner: or its folder or hub name. Its model is taken over and has the trained weights in the end;
+            `reasoner.save` keeps them. An engine other than Transformers samples during training.
+        problems: a task or the name of a known one, whose training problems are taken; or problems, or a
+            JSONL file of them.
+        arm: what is paid, see `mrt_lib.arms`.
+        folder: gets config.json, log.csv and checkpoint.pt.
+        config: None for the preset of this machine.
+        task: grades the answers, where `problems` are given by themselves and name no known task.
+        reports: called with the log after every step, such as those of `mrt_lib.training.live`.
+
+    Returns:
+        One row per step; for its columns see `Trainer.step`.
+
+    Raises:
+        ValueError, TypeError: before anything is generated: no problems, one without a gold answer, the
+            folder of another run, an arm without `credit` or `keep`, a question longer than the context.
+        MemoryError: a step does not fit, found out by a dry one before the first; says what to reduce.
+        FloatingPointError: loss or gradient is not finite.
+    """
+    reasoner = reasoner if isinstance(reasoner, Reasoner) else Reasoner.load(reasoner)
+    config = config or preset_for_this_machine().config
+    task, chosen = _training_problems(problems, task, config.seed)
+    longest = max(stage.thinking_tokens for stage in (*config.stages, config.budget(0)))
+    reasoner.check_room(chosen, longest, config.answer_tokens)
+    trainer = Trainer(reasoner, task, chosen, arm, config)
+    claim(folder, trainer.identity)
+    if not (Path(folder) / "checkpoint.pt").exists():
+        check_fits(trainer)
+    log = run(trainer, folder, *reports)
+    trainer.trained()
+    return log
+
+
+def _training_problems(
+    problems: Task | str | Path | Sequence[Problem], task: Task | None, seed: int
+) -> tuple[Task, list[Problem]]:
+    """The task, and its training problems or those given."""
+    if isinstance(problems, str) and not problems.endswith(".jsonl"):
+        problems = get_task(problems)
+    if isinstance(problems, str | Path):
+        problems = read_problems(problems)
+    if isinstance(problems, Sequence):
+        return task_of(problems, task), list(problems)
+    listed = getattr(problems, "problems", None)
+    drawn = listed["train"] if listed else problems.sample(np.random.default_rng(seed), SAMPLED, "train")
+    return problems, drawn

@@ -1,0 +1,158 @@
+"""Supervised fine-tuning: next-token loss on the tokens an example wants learnt."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from mrt_lib.adapters import write_weights
+from mrt_lib.engines.batching import by_length
+from mrt_lib.files import load_checkpoint, save_checkpoint
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sequence to learn from.
+
+    Attributes:
+        ids: token ids.
+        learn: for each token, whether the model learns to write it.
+        uniform: index of a learnt token to the tokens that are equally right there; the loss is the
+            mean over them, as if each had been drawn equally often.
+    """
+
+    ids: list[int]
+    learn: list[bool]
+    uniform: dict[int, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How to fine-tune.
+
+    Attributes:
+        steps: optimiser steps.
+        learning_rate: peak, reached after `warmup` steps, then a cosine down to a hundredth.
+        warmup: steps of linear warm-up.
+        micro_batch_tokens: most tokens, padding included, in one forward pass.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup: int = 50
+    micro_batch_tokens: int = 2048
+    checkpoint_every: int = 200
+
+
+def finetune(
+    model: PreTrainedModel,
+    examples: Callable[[int], Sequence[Example]],
+    config: FinetuneConfig,
+    folder: str | Path | None = None,
+    report: Callable[[dict[str, float]], None] = lambda _: None,
+) -> list[dict[str, float]]:
+    """Fine-tune `model`, or its adapters, in place on `examples(step)` for step 0 .. steps - 1.
+
+    `examples` must be a function of the step alone: a killed run is continued from the newest
+    checkpoint in `folder` and ends in the same weights. Without a folder nothing is kept on the way.
+
+    Returns:
+        One row per step: step, loss (nats per learnt token), tokens, learning_rate, seconds.
+    """
+    checkpoint = None if folder is None else Path(folder) / "checkpoint.pt"
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    optimizer = torch.optim.AdamW(trained.values(), config.learning_rate, (0.9, 0.95), weight_decay=0.01)
+    log: list[dict[str, float]] = []
+    if checkpoint and (state := load_checkpoint(checkpoint, model.device)):
+        write_weights(state["trained"].items(), model)
+        optimizer.load_state_dict(state["optimizer"])
+        log = state["log"]
+    model.train()
+    for step in range(len(log), config.steps):
+        started = time.perf_counter()
+        rate = warmup_cosine(step, config.steps, config.warmup, config.learning_rate)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss, tokens = _accumulate(model, examples(step), config.micro_batch_tokens)
+        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seconds = time.perf_counter() - started
+        row = {"step": step, "loss": loss, "tokens": tokens, "learning_rate": rate, "seconds": seconds}
+        log.append(row)
+        report(row)
+        if checkpoint and (step + 1) % config.checkpoint_every == 0:
+            weights = {name: weight.detach() for name, weight in trained.items()}
+            state = {"trained": weights, "optimizer": optimizer.state_dict(), "log": log}
+            save_checkpoint(checkpoint, state)
+    model.eval()
+    return log
+
+
+def _accumulate(model: PreTrainedModel, examples: Sequence[Example], max_tokens: int) -> tuple[float, int]:
+    learnt = sum(sum(e.learn[1:]) for e in examples)
+    if learnt == 0:
+        raise ValueError("no example of this step has a token to learn")
+    total = 0.0
+    for batch in by_length([len(e.ids) for e in examples], max_tokens):
+        loss = _summed_loss(model, [examples[i] for i in batch]) / learnt
+        loss.backward()
+        total += float(loss.detach())
+    return total, sum(len(e.ids) for e in examples)
+
+
+def _summed_loss(model: PreTrainedModel, batch: Sequence[Example]) -> torch.Tensor:
+    longest = max(len(e.ids) for e in batch)
+    ids = torch.zeros(len(batch), longest, dtype=torch.long)
+    labels = torch.full((len(batch), longest), -100)
+    for row, example in enumerate(batch):
+        ids[row, : len(example.ids)] = torch.tensor(example.ids)
+        learn = torch.tensor(example.learn)
+        labels[row, : len(learn)][learn] = ids[row, : len(learn)][learn]
+        labels[row, list(example.uniform)] = -100
+    ids, labels = ids.to(model.device), labels.to(model.device)
+    # Padding stands on the right and attention is causal, so no mask is needed.
+    with autocast(model.device):
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+    loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
+    return loss + _uniform_loss(logits, batch)
+
+
+def _uniform_loss(logits: torch.Tensor, batch: Sequence[Example]) -> torch.Tensor:
+    """The summed loss of the tokens of `Example.uniform`."""
+    wanted = [
+        (row, place - 1, token, 1 / len(tokens))
+        for row, example in enumerate(batch)
+        for place, tokens in example.uniform.items()
+        for token in tokens
+    ]
+    if not wanted:
+        return logits.new_zeros(())
+    row, place, token, weight = (
+        torch.tensor(column, device=logits.device) for column in zip(*wanted, strict=True)
+    )
+    chosen = logits[row, place].log_softmax(-1).gather(1, token[:, None])
+    return -(weight * chosen[:, 0]).sum()
+
+
+def autocast(device: torch.device) -> AbstractContextManager:
+    """bf16 autocast on GPUs that compute it natively; fp32 elsewhere (faster on CPUs without AMX)."""
+    native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.autocast(device.type, torch.bfloat16) if native else nullcontext()
+
+
+def warmup_cosine(step: int, steps: int, warmup: int, peak: float) -> float:
+    """Linear warm-up to `peak` over `warmup` steps, then a cosine down to a hundredth of it."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return peak * (0.505 + 0.495 * math.cos(math.pi * done))

@@ -1,0 +1,175 @@
+"""One optimiser step on rows of tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from mrt_lib.engines.batching import by_length
+from mrt_lib.training.supervised import autocast
+from mrt_lib.training.config import TrainConfig
+from mrt_lib.training.lora import Learner
+from mrt_lib.training.losses import LossConfig, policy_loss, rollout_weights
+from mrt_lib.training.token_rows import RowBatch, TokenRow, collate
+
+# Most logits at once, 256 MiB of them in fp32; beyond that, log-probabilities are computed in chunks.
+LOGITS = 2**26
+# Settings of models that do more to their logits than the output layer does.
+OWN_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
+
+
+def update(
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    rows: Sequence[TokenRow],
+    groups: Sequence[int],
+    config: TrainConfig,
+    limit: int,
+) -> dict[str, float]:
+    """`config.updates` optimiser steps, each on the rows of its own share of the groups.
+
+    Args:
+        groups: of each row.
+        limit: most tokens a rollout may have (dr_grpo).
+
+    Returns:
+        loss, clip_share, kl and grad_norm, means over the optimiser steps.
+
+    Raises:
+        FloatingPointError: loss or gradient is not finite; nothing was updated.
+    """
+    members = [[i for i, own in enumerate(groups) if own == group] for group in dict.fromkeys(groups)]
+    shares = np.array_split(np.arange(len(members)), config.updates)
+    stats = [
+        _optimizer_step(learner, optimizer, [rows[i] for g in share for i in members[g]], config, limit)
+        for share in shares
+    ]
+    return {name: float(np.mean([own[name] for own in stats])) for name in stats[0]}
+
+
+def _optimizer_step(
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    rows: Sequence[TokenRow],
+    config: TrainConfig,
+    limit: int,
+) -> dict[str, float]:
+    """Accumulate the gradient of all rows in micro-batches, clip it, step.
+
+    Rows without any advantage are skipped if there is no KL term: their gradient is 0.
+    """
+    loss, device = config.loss, learner.model.device
+    weights = rollout_weights(torch.tensor([row.generated.sum() for row in rows]), loss.normalisation, limit)
+    scale = _loss_scale(learner.model.dtype, weights)
+    used = [i for i, row in enumerate(rows) if row.has_signal or loss.kl]
+    stats = dict.fromkeys(("loss", "clip_share", "kl"), 0.0)
+    optimizer.zero_grad(set_to_none=True)
+    if config.gradient_checkpointing:
+        learner.checkpoint_layers()
+    for places in by_length([len(rows[i].ids) for i in used], config.micro_batch_tokens):
+        chosen = [used[place] for place in places]
+        batch = collate([rows[i] for i in chosen], device)
+        value, logged = _loss(learner, batch, weights[chosen].to(device), loss, config.temperature)
+        (value * scale).backward()
+        for name, number in {"loss": float(value.detach()), **logged}.items():
+            stats[name] += number
+    for weight in learner.trained().values():
+        if scale != 1 and weight.grad is not None:
+            weight.grad /= scale
+    trained = learner.trained().values()
+    norm = float(torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)) if used else 0.0
+    if not torch.isfinite(torch.tensor([stats["loss"], norm])).all():
+        raise FloatingPointError(f"loss {stats['loss']} with a gradient of length {norm}")
+    if used:
+        optimizer.step()
+    learner.publish()
+    return {**stats, "grad_norm": norm}
+
+
+@torch.no_grad()
+def rescored(
+    model: Any, rows: Sequence[TokenRow], temperature: float, micro_batch_tokens: int
+) -> tuple[list[TokenRow], dict[str, float]]:
+    """The rows with log-probabilities by `model` in place of the engine's, and how far the two are apart.
+
+    Returns:
+        rows, and engine_gap and engine_gap_max: mean and largest distance over generated tokens, in nats.
+    """
+    new, gaps = list(rows), [np.zeros(0)]
+    for places in by_length([len(row.ids) for row in rows], micro_batch_tokens):
+        batch = collate([rows[i] for i in places], model.device)
+        found = token_log_probs(model, batch.ids, temperature, batch.mask).cpu().numpy()
+        for i, own in zip(places, found, strict=True):
+            log_probs = np.append(0.0, own[: len(rows[i].ids) - 1]) * rows[i].generated
+            gaps.append(np.abs(log_probs - rows[i].log_probs)[rows[i].generated])
+            new[i] = replace(rows[i], log_probs=log_probs)
+    joined = np.concatenate(gaps)
+    return new, {"engine_gap": float(joined.mean()), "engine_gap_max": float(joined.max())}
+
+
+def _loss_scale(dtype: torch.dtype, weights: torch.Tensor) -> float:
+    """A power of 2 that lets a token weigh about 1, so that gradients do not vanish in fp16; else 1."""
+    return 2.0 ** -math.floor(math.log2(float(weights.max()))) if dtype == torch.float16 else 1.0
+
+
+def _loss(
+    learner: Learner, batch: RowBatch, weights: torch.Tensor, config: LossConfig, temperature: float
+) -> tuple[torch.Tensor, dict[str, float]]:
+    reference = None
+    if config.kl:
+        with torch.no_grad(), learner.reference():
+            reference = token_log_probs(learner.model, batch.ids, temperature, batch.mask)
+    return policy_loss(
+        token_log_probs(learner.model, batch.ids, temperature, batch.mask),
+        batch.log_probs,
+        batch.advantages,
+        batch.mask,
+        weights,
+        config,
+        reference,
+    )
+
+
+def token_log_probs(
+    model: Any, ids: torch.Tensor, temperature: float, wanted: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Log-probability of ids[:, 1:] under the model at `temperature`, shape (rows, tokens - 1).
+
+    Padding stands on the right and attention is causal, so no mask is needed. All logits of a long batch
+    would not fit in memory: beyond `LOGITS` of them they are made in chunks, again in the backward pass.
+
+    Args:
+        wanted: (rows, tokens - 1) boolean; what stands elsewhere means nothing. Everywhere by default.
+    """
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    head = plain.get_output_embeddings()
+    vocabulary = head.weight.shape[0]
+    targets = ids[:, 1:]
+    with autocast(ids.device):
+        if targets.numel() * vocabulary <= LOGITS or any(hasattr(plain.config, name) for name in OWN_LOGITS):
+            return _chosen(model(input_ids=ids, use_cache=False).logits[:, :-1], targets, temperature)
+        hidden = plain.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+        places = torch.ones_like(targets, dtype=torch.bool) if wanted is None else wanted
+        size = max(1, LOGITS // vocabulary)
+        found = [
+            checkpoint(_head_log_probs, head, *chunk, temperature, use_reentrant=False)
+            for chunk in zip(hidden[places].split(size), targets[places].split(size), strict=True)
+        ]
+    return hidden.new_zeros(targets.shape, dtype=torch.float32).masked_scatter(places, torch.cat(found))
+
+
+def _head_log_probs(
+    head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    return _chosen(head(hidden), targets, temperature)
+
+
+def _chosen(logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
+    logits = logits.float() / temperature
+    return logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
