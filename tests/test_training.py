@@ -17,7 +17,7 @@ import torch
 from mrt_lib.arms import GRPO, GRPOExact, MRTExact, MRTOffline, Rollout
 from mrt_lib.arms.base import repeat
 from mrt_lib.files import load_checkpoint, save_checkpoint, write_csv
-from mrt_lib.training.interrupts import deferred_interrupt
+from mrt_lib.training.guards import deferred_interrupt
 from mrt_lib.training.losses import LossConfig
 from mrt_lib.thoughts.traces import Trace, load_traces
 from mrt_lib.training.loop import TrainConfig, train
