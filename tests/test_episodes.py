@@ -12,7 +12,6 @@ from mrt_lib.thoughts.episodes import (
     cut_at_marker,
     cut_at_openers,
     cut_every,
-    cut_thought,
     group_episodes,
     split_episodes,
 )
@@ -167,20 +166,20 @@ def byte_tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
-def test_cut_thought_finds_openers_among_characters_that_are_many_tokens():
+def test_a_template_finds_openers_among_characters_that_are_many_tokens():
     tokenizer = byte_tokenizer()
     first, second = "né → 😀\n\nb.\n\n😀\n\n", "Wait, 😀 ?"
     thought = tokenizer(first + second)["input_ids"]
     assert len(thought) == len((first + second).encode())
-    assert cut_thought(tokenizer, R1, thought) == [len(first.encode()), len(thought)]
-    assert cut_thought(tokenizer, R1, []) == []
+    assert R1.cut(tokenizer, thought) == [len(first.encode()), len(thought)]
+    assert R1.cut(tokenizer, []) == []
 
 
-def test_cut_thought_prefers_the_template_marker():
+def test_a_template_with_a_marker_cuts_there():
     words = {"try": 0, "4": 1, "Wait": 2, "<unk>": 3}
     backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
-    assert cut_thought(tokenizer, TESTBED, [0, 1, 2, 0, 1]) == [3, 5]
+    assert TESTBED.cut(tokenizer, [0, 1, 2, 0, 1]) == [3, 5]
 
 
 # --- properties ---
