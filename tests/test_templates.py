@@ -168,6 +168,6 @@ def test_a_template_names_what_is_missing(missing):
 
 def test_a_template_refuses_a_model_of_another(tokenizer):
     with pytest.raises(
-        ValueError, match=r"lacks \['<｜end▁of▁sentence｜>'\] .* another of \['r1', 'r1_short', 'testbed'\]"
+        ValueError, match=r"lacks \['<｜end▁of▁sentence｜>'\] .* known templates that fit: \['testbed'\]"
     ):
         R1.check(tokenizer)

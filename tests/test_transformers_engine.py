@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from mrt_lib.engines import Generation, Sampling, TransformersEngine
 from recipes.root_search.base import build_model, build_tokenizer
-from mrt_lib.engines import Sampling, TransformersEngine
 
 NEW_TOKENS = 12
 GREEDY = Sampling(NEW_TOKENS, temperature=0)
@@ -237,7 +237,7 @@ def test_an_empty_prompt_is_named_and_no_prompts_give_nothing(engine):
         ({"temperature": -0.1}, "temperature must be at least 0, got -0.1"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\], got 0.0"),
         ({"top_p": 1.1}, r"top_p must be in \(0, 1\], got 1.1"),
-        ({"stop": ((1,), ())}, "a stop sequence is empty"),
+        ({"stop": ((1,), ())}, "stop must have no empty sequence"),
         ({"n": 0}, "n must be at least 1, got 0"),
     ],
 )
@@ -251,3 +251,88 @@ def test_progress_counts_prompts(engine, prompts, capsys):
     assert f"{len(prompts)}/{len(prompts)}" in capsys.readouterr().err
     engine.generate(prompts, GREEDY)
     assert capsys.readouterr().err == ""
+
+
+# --- a limit of its own for each prompt ---
+
+LIMITS = [5, 0, NEW_TOKENS, 1, 7, 0, 3, 5]
+
+
+@pytest.fixture
+def passes(model):
+    """Tokens and rows of every forward pass of the model."""
+    seen = []
+    hook = model.register_forward_hook(
+        lambda _, given, options, output: seen.append(output.logits.shape[0]), with_kwargs=True
+    )
+    yield seen
+    hook.remove()
+
+
+@pytest.mark.parametrize(
+    "sampling", [GREEDY, SAMPLED, replace(SAMPLED, n=2)], ids=["greedy", "sampled", "two each"]
+)
+@pytest.mark.parametrize("batch_tokens", [1, 150, 65_536])
+def test_within_its_limit_a_prompt_draws_what_it_draws_without(model, prompts, sampling, batch_tokens):
+    whole = TransformersEngine(model).generate(prompts, sampling)
+    limited = TransformersEngine(model, batch_tokens).generate(prompts, sampling, LIMITS)
+    limits = [limit for limit in LIMITS for _ in range(sampling.n)]
+    assert tokens(limited) == [g.token_ids[:limit] for g, limit in zip(whole, limits, strict=True)]
+    for one, other in zip(limited, whole, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs[: len(one.token_ids)], abs=1e-4)
+        assert one.finish == "length"
+
+
+def test_nothing_is_generated_beyond_a_limit(model, prompts, passes):
+    TransformersEngine(model, batch_tokens=1).generate(prompts, SAMPLED, LIMITS)
+    assert len(passes) == sum(LIMITS)
+    passes.clear()
+    TransformersEngine(model).generate(prompts, SAMPLED, LIMITS)
+    assert passes == [sum(limit > 0 for limit in LIMITS)] * max(LIMITS)
+    passes.clear()
+    empty = TransformersEngine(model).generate(prompts, SAMPLED, [0] * len(prompts))
+    assert (passes, empty) == ([], [Generation([], [], "length")] * len(prompts))
+
+
+def test_a_stop_before_the_limit_is_a_stop(engine, prompts):
+    whole = engine.generate(prompts[:1], SAMPLED)[0].token_ids
+    stop = replace(SAMPLED, stop=((whole[3],),))
+    end = first_end(whole, (whole[3],))
+    for limit in (end - 1, end, end + 2):
+        (found,) = engine.generate(prompts[:1], stop, [limit])
+        assert found.token_ids == whole[: min(limit, end)]
+        assert found.finish == ("stop" if limit >= end else "length")
+
+
+def test_no_row_runs_past_the_context(model, engine):
+    """A full prompt beside one with much room: run on together they would leave the context."""
+    context = model.config.max_position_embeddings
+    prompts = [[7] * (context - 1), [7]]
+    positions = []
+    hook = model.model.register_forward_pre_hook(
+        lambda _, given, options: positions.append(int(options["position_ids"].max())), with_kwargs=True
+    )
+    found = engine.generate(prompts, Sampling(40, 0), [1, 40])
+    hook.remove()
+    assert [len(g.token_ids) for g in found] == [1, 40]
+    assert max(positions) < context
+
+
+@pytest.mark.parametrize(
+    ("lengths", "limits", "n", "batches"),
+    [
+        ([3, 17, 1], [4, 4, 4], 1, [[2, 0], [1]]),
+        ([3, 17, 1], [4, 0, 4], 1, [[2, 0]]),
+        ([3, 4, 5], [1, 9, 1], 1, [[0], [1], [2]]),
+        ([3, 3, 3], [2, 2, 2], 2, [[0], [1], [2]]),
+        ([99], [9], 1, [[0]]),
+    ],
+)
+def test_batches_hold_their_padding_too(model, lengths, limits, n, batches):
+    assert list(TransformersEngine(model, 18)._batches(lengths, limits, n)) == batches
+
+
+@pytest.mark.parametrize("limits", [[1], [1, -1], [1, NEW_TOKENS + 1]])
+def test_limits_that_do_not_go_with_the_prompts(engine, limits):
+    with pytest.raises(ValueError, match=rf"need one limit in 0\.\.{NEW_TOKENS} for each of 2 prompts"):
+        engine.generate([[7], [7]], SAMPLED, limits)

@@ -31,16 +31,16 @@ class Sampling:
     n: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_new_tokens, int) or self.max_new_tokens <= 0:
-            raise ValueError(f"max_new_tokens must be a positive integer, got {self.max_new_tokens!r}")
-        if self.n < 1:
-            raise ValueError(f"n must be at least 1, got {self.n}")
-        if self.temperature < 0:
-            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
-        if any(len(sequence) == 0 for sequence in self.stop):
-            raise ValueError("a stop sequence is empty")
+        whole = isinstance(self.max_new_tokens, int) and self.max_new_tokens > 0
+        for name, right, must in (
+            ("max_new_tokens", whole, "be a positive integer"),
+            ("n", self.n >= 1, "be at least 1"),
+            ("temperature", self.temperature >= 0, "be at least 0"),
+            ("top_p", 0 < self.top_p <= 1, "be in (0, 1]"),
+            ("stop", () not in self.stop, "have no empty sequence"),
+        ):
+            if not right:
+                raise ValueError(f"{name} must {must}, got {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ class Generation:
 
     Attributes:
         token_ids: the new tokens, a final stop sequence included.
-        log_probs: log-probability of each under the sampled distribution (temperature and top-p
-            applied; greedy: temperature 1).
+        log_probs: of each, under the sampled distribution (temperature and top-p applied; greedy: 1 and 1).
         finish: "stop" if a stop sequence ended it, "length" if the token limit did.
     """
 
@@ -74,8 +73,8 @@ class Engine(Protocol):
         Args:
             prompts: token ids.
             sampling: how to sample.
-            limits: most new tokens of each prompt, 0 to `sampling.max_new_tokens`; that for all by default.
-                What is drawn within a limit does not depend on it, and nothing is drawn beyond it.
+            limits: most new tokens of each prompt, 0 .. `sampling.max_new_tokens`, the default. What is drawn
+                within a limit does not depend on it, and nothing is drawn beyond it.
             progress: show a bar over the prompts.
 
         Raises:
@@ -96,10 +95,7 @@ class ColocatedEngine(Engine, Protocol):
 def check_prompts(
     prompts: Sequence[Sequence[int]], sampling: Sampling, limits: Sequence[int] | None, context: int | None
 ) -> list[int]:
-    """The limit of every prompt; ValueError naming the first that is empty or leaves no room for its new tokens.
-
-    `context`: of the model, in tokens; None where it has no limit.
-    """
+    """The limit of every prompt; ValueError names the first that is empty or does not fit into `context` tokens."""
     most = sampling.max_new_tokens
     limits = [most] * len(prompts) if limits is None else list(limits)
     if len(limits) != len(prompts) or not all(0 <= limit <= most for limit in limits):
@@ -131,10 +127,7 @@ def cut_at_stop(
 
 
 def by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Indices in batches of rising length, each at most `max_tokens` tokens with padding.
-
-    A sequence longer than `max_tokens` gets a batch of its own.
-    """
+    """Indices in batches of rising length, each at most `max_tokens` tokens with padding, or one sequence."""
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         if batches and lengths[i] * (len(batches[-1]) + 1) <= max_tokens:

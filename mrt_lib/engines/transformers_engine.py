@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
@@ -17,18 +19,18 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from mrt_lib.engines.base import Generation, Sampling, by_length, check_prompts, context_of, cut_at_stop
+from mrt_lib.engines.base import Generation, Sampling, check_prompts, context_of, cut_at_stop
 
 
 class TransformersEngine:
     """Generates with `model.generate`; a peft model samples with its active adapter.
 
-    Every generation has its own random stream, made from the seed and its position in the result, so
-    how prompts are batched does not change what is drawn. A prompt is read once for all its generations.
+    Every generation has its own random stream, made from the seed and its position in the result, so how
+    prompts are batched does not change what is drawn. A prompt is read once for all its generations.
     """
 
     def __init__(self, model: PreTrainedModel, batch_tokens: int = 65_536) -> None:
-        """`batch_tokens`: most tokens (padding and new ones included) of one batch."""
+        """`batch_tokens`: most tokens of one batch, padding and new ones included."""
         self.model: Any = model
         self.batch_tokens = batch_tokens
 
@@ -42,12 +44,9 @@ class TransformersEngine:
         """See `Engine.generate`. Prompts of similar length run together."""
         limits = check_prompts(prompts, sampling, limits, context_of(self.model.config))
         results = [Generation([], [], "length")] * (len(prompts) * sampling.n)
-        asked = [i for i, limit in enumerate(limits) if limit]
-        with _bar(len(asked), progress) as bar:
-            for places in by_length(
-                [(len(prompts[i]) + limits[i]) * sampling.n for i in asked], self.batch_tokens
-            ):
-                chosen = [asked[place] for place in places]
+        with tqdm(total=len(prompts), desc="generate", unit="prompt", disable=not progress) as bar:
+            bar.update(limits.count(0))
+            for chosen in self._batches([len(p) for p in prompts], limits, sampling.n):
                 rows = [i * sampling.n + branch for i in chosen for branch in range(sampling.n)]
                 room = [limits[i] for i in chosen for _ in range(sampling.n)]
                 found = self._generate_batch([prompts[i] for i in chosen], rows, room, sampling)
@@ -56,13 +55,32 @@ class TransformersEngine:
                 bar.update(len(chosen))
         return results
 
+    def _batches(self, lengths: list[int], limits: list[int], n: int) -> Iterator[list[int]]:
+        """Prompts that run together, in order of length.
+
+        With the longest prompt and the largest limit of all in it, a batch stays within `batch_tokens`, and
+        within the context, because its shorter rows are run on until the last one ends.
+        """
+        context = context_of(self.model.config) or math.inf
+        batch: list[int] = []
+        most = 0
+        for i in sorted((i for i, limit in enumerate(limits) if limit), key=lambda i: lengths[i]):
+            size = lengths[i] + max(most, limits[i])
+            if batch and (size * n * (len(batch) + 1) > self.batch_tokens or size > context):
+                yield batch
+                batch, most = [], 0
+            batch.append(i)
+            most = max(most, limits[i])
+        if batch:
+            yield batch
+
     @torch.inference_mode()
     def _generate_batch(
         self, prompts: list[Sequence[int]], rows: list[int], room: list[int], sampling: Sampling
     ) -> list[Generation]:
         """Generations `rows` of the result, which may have `room` tokens each."""
         ids, mask = _pad_left(prompts, self.model.device)
-        sampler = _Sampler(rows, sampling)
+        sampler = _Sampler(rows, max(room), sampling)
         training = self.model.training
         self.model.eval()
         output = self.model.generate(
@@ -96,12 +114,10 @@ class TransformersEngine:
 class _Sampler(LogitsProcessor):
     """Draws the next token by inverting the cumulative distribution at the row's next uniform."""
 
-    def __init__(self, rows: list[int], sampling: Sampling) -> None:
+    def __init__(self, rows: list[int], most: int, sampling: Sampling) -> None:
         self.log_probs: list[torch.Tensor] = []
         self._greedy = sampling.temperature == 0
-        self._uniforms = np.array(
-            [np.random.default_rng((sampling.seed, row)).random(sampling.max_new_tokens) for row in rows]
-        )
+        self._uniforms = np.array([np.random.default_rng((sampling.seed, row)).random(most) for row in rows])
         self._warpers: Any = LogitsProcessorList()
         if sampling.temperature not in (0, 1):
             self._warpers.append(TemperatureLogitsWarper(float(sampling.temperature)))
@@ -139,9 +155,3 @@ def _pad_left(prompts: list[Sequence[int]], device: torch.device) -> tuple[torch
     ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
     return ids.to(device), mask.to(device)
-
-
-def _bar(total: int, progress: bool) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, desc="generate", unit="prompt", disable=not progress)

@@ -16,12 +16,12 @@ from mrt_lib.engines.base import Generation, Sampling, check_prompts, cut_at_sto
 from mrt_lib.provenance import installed
 
 TESTED = ">=0.31,<0.33"
-# Unless the environment says otherwise: the model in this process, where it can be given weights; on a
-# CPU, GiB for keys and values and no core kept back for the scheduler.
+# Unless the environment says otherwise: the model in this process, where it can be given weights; on a CPU, GiB
+# for keys and values and no core kept back for the scheduler.
 ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-# On a CPU nothing is compiled, and prompts are not split: a split one draws early, and vLLM cannot take
-# that draw back from a seeded generator there ("CPU Generator does not use offset").
+# On a CPU nothing is compiled, and prompts are not split: a split one draws early, and vLLM cannot take that
+# draw back from a seeded generator there ("CPU Generator does not use offset").
 CPU_OPTIONS = {"enforce_eager": True, "enable_chunked_prefill": False}
 GPU_OPTIONS = {"enable_sleep_mode": True}
 COLDEST, HOTTEST = 0.01, 2.0
@@ -30,10 +30,9 @@ COLDEST, HOTTEST = 0.01, 2.0
 class VLLMEngine:
     """Generates with vLLM from a saved model: token ids in, token ids and log-probabilities out.
 
-    Greedy tokens are those of `TransformersEngine` up to rounding; sampled ones follow the same
-    distribution with other draws. Every generation has its own seed, made from the sampling seed and
-    its position in the result, so how vLLM batches does not choose the draws. It does change the
-    rounding, which can tip a near-tie.
+    Greedy tokens are those of `TransformersEngine` up to rounding; sampled ones follow the same distribution
+    with other draws. Every generation has its own seed, made from the sampling seed and its position in the
+    result, so how vLLM batches does not choose the draws; its rounding can tip a near-tie.
     """
 
     def __init__(self, model_path: str | Path, dtype: str = "auto", **options: Any) -> None:
@@ -41,10 +40,9 @@ class VLLMEngine:
 
         Args:
             model_path: folder or hub name of a Transformers model; its tokenizer is not needed.
-            dtype: "float32", "bfloat16" or "float16"; "auto" is the checkpoint's own (vLLM's own
-                "auto" would halve float32).
-            options: further arguments of `vllm.LLM`. When memory runs out in training, reduce
-                `gpu_memory_utilization`, vLLM's share of the card, first.
+            dtype: "float32", "bfloat16" or "float16"; "auto" is the checkpoint's own (vLLM's would halve float32).
+            options: of `vllm.LLM`. When memory runs out in training, reduce `gpu_memory_utilization`, vLLM's
+                share of the card, first.
 
         Raises:
             ImportError: vLLM is not installed, or in a version that was never tested.
@@ -53,9 +51,11 @@ class VLLMEngine:
         self._asleep = False
         for name, value in (ENVIRONMENT | (CPU_ENVIRONMENT if on_cpu else {})).items():
             os.environ.setdefault(name, value)
+        if dtype == "auto":
+            dtype = str(AutoConfig.from_pretrained(model_path).dtype or "auto").removeprefix("torch.")
         self.llm = LLM(
             model=str(model_path),
-            dtype=_own_dtype(model_path) if dtype == "auto" else dtype,
+            dtype=dtype,
             skip_tokenizer_init=True,
             generation_config="vllm",
             logprobs_mode="processed_logprobs",
@@ -69,10 +69,7 @@ class VLLMEngine:
         limits: Sequence[int] | None = None,
         progress: bool = False,
     ) -> list[Generation]:
-        """See `Engine.generate`.
-
-        vLLM ends a row at a stop sequence of one token. A longer one is cut afterwards, so that row
-        is generated up to the token limit.
+        """See `Engine.generate`. A stop sequence of several tokens is cut off a row generated to its limit.
 
         Raises:
             ValueError: also for a temperature that vLLM would change or refuse.
@@ -81,7 +78,11 @@ class VLLMEngine:
         if self._asleep:
             raise RuntimeError("the engine sleeps and has no weights; call load_weights first")
         limits = check_prompts(prompts, sampling, limits, self.llm.llm_engine.model_config.max_model_len)
-        _check_temperature(sampling.temperature)
+        if sampling.temperature != 0 and not COLDEST <= sampling.temperature <= HOTTEST:
+            raise ValueError(
+                f"vLLM samples at temperature 0 or {COLDEST} to {HOTTEST}, got {sampling.temperature}; "
+                "TransformersEngine takes any"
+            )
         # Requests of their own, for a seed each; vLLM's prefix cache reads their prompt once.
         rows = [row for row in range(len(prompts) * sampling.n) if limits[row // sampling.n]]
         repeated = [{"prompt_token_ids": list(prompts[row // sampling.n])} for row in rows]
@@ -127,18 +128,6 @@ def _generation(output: Any, sampling: Sampling) -> Generation:
     token_ids = list(output.token_ids)
     log_probs = [place[token].logprob for place, token in zip(output.logprobs, token_ids, strict=True)]
     return cut_at_stop(token_ids, log_probs, sampling.stop)
-
-
-def _own_dtype(model_path: str | Path) -> str:
-    return str(AutoConfig.from_pretrained(model_path).dtype or "auto").removeprefix("torch.")
-
-
-def _check_temperature(temperature: float) -> None:
-    if temperature != 0 and not COLDEST <= temperature <= HOTTEST:
-        raise ValueError(
-            f"vLLM samples at temperature 0 or {COLDEST} to {HOTTEST}, got {temperature}; "
-            "TransformersEngine takes any"
-        )
 
 
 def _repack_head(model: Any) -> None:
