@@ -28,15 +28,17 @@ def test_branches_in_blocks_are_branches_in_one_pass(monkeypatch, block, attenti
         np.testing.assert_allclose(a.log_value, b.log_value, atol=1e-5)
 
 
-def test_a_long_trace_has_the_values_of_one_pass_per_prefix():
+@pytest.mark.parametrize("tokens", [300, pytest.param(700, marks=pytest.mark.slow)])
+def test_a_long_trace_has_the_values_of_one_pass_per_prefix(tokens):
     reasoner = Reasoner(small_model(intermediate=256), TOKENIZER, TEMPLATE)
-    problem, trace = long_trace(700)
+    problem, trace = long_trace(tokens)
     exact = ExactProver(reasoner, TASK).values([problem], [trace])[0]
     separate = SeparateProver(reasoner, TASK).values([problem], [trace])[0]
     assert len(exact.value) == BOUNDARIES + 1
     np.testing.assert_allclose(exact.log_value, separate.log_value, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_packed_pass_needs_less_than_twice_the_memory_of_a_plain_forward_pass():
     def peak(method):
         command = [sys.executable, "-m", "benchmarks.long_trace", "--only", method, "--tokens", "3072"]

@@ -1,4 +1,4 @@
-"""Thinking, thinking on, answering and evaluating; scripted texts for the rules, a tiny model for the rest."""
+"""Thinking, thinking on, answering and evaluating; scripted texts for the rules, a small model beside."""
 
 from collections import Counter
 
@@ -116,7 +116,7 @@ def test_model_without_the_think_tokens():
     plain = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?")), unk_token="?"
     )
-    with pytest.raises(ValueError, match="none of the templates .* fits this tokenizer"):
+    with pytest.raises(ValueError, match=r"none of the templates .* fits this tokenizer"):
         Reasoner(MODEL, plain)
 
 

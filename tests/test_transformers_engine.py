@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mrt_lib.engines import Generation, Sampling, TransformersEngine
+from mrt_lib.engines.base import by_length
 from recipes.root_search.base import build_model, build_tokenizer
 
 NEW_TOKENS = 12
@@ -120,7 +121,7 @@ def test_padding_on_the_left_changes_nothing(engine, prompts):
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.7, 1.0), (1.0, 0.8), (1.5, 0.6)])
 def test_draws_follow_the_exact_distribution(model, engine, prompts, temperature, top_p):
-    drawn = engine.generate([prompts[1]] * 4000, Sampling(1, temperature, top_p, seed=1))
+    drawn = engine.generate([prompts[1]], Sampling(1, temperature, top_p, seed=1, n=4000))
     counts = torch.bincount(torch.tensor(tokens(drawn))[:, 0], minlength=model.config.vocab_size)
     with torch.inference_mode():
         logits = model(torch.tensor([prompts[1]])).logits[0, -1].double()
@@ -237,7 +238,7 @@ def test_an_empty_prompt_is_named_and_no_prompts_give_nothing(engine):
         ({"temperature": -0.1}, "temperature must be at least 0, got -0.1"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\], got 0.0"),
         ({"top_p": 1.1}, r"top_p must be in \(0, 1\], got 1.1"),
-        ({"stop": ((1,), ())}, "stop must have no empty sequence"),
+        ({"stop": ((1,), ())}, "a stop sequence is empty"),
         ({"n": 0}, "n must be at least 1, got 0"),
     ],
 )
@@ -319,17 +320,22 @@ def test_no_row_runs_past_the_context(model, engine):
 
 
 @pytest.mark.parametrize(
-    ("lengths", "limits", "n", "batches"),
+    ("lengths", "rooms", "batches"),
     [
-        ([3, 17, 1], [4, 4, 4], 1, [[2, 0], [1]]),
-        ([3, 17, 1], [4, 0, 4], 1, [[2, 0]]),
-        ([3, 4, 5], [1, 9, 1], 1, [[0], [1], [2]]),
-        ([3, 3, 3], [2, 2, 2], 2, [[0], [1], [2]]),
-        ([99], [9], 1, [[0]]),
+        ([9, 3, 30, 4], None, [[1, 3], [0], [2]]),
+        ([3, 17, 1], [4, 4, 4], [[2, 0], [1]]),
+        ([3, 4, 5], [1, 9, 1], [[0], [1], [2]]),
+        ([3, 4, 5], [1, 1, 6], [[0, 1], [2]]),
+        ([1, 1, 16], [8, 1, 1], [[0, 1], [2]]),
     ],
 )
-def test_batches_hold_their_padding_too(model, lengths, limits, n, batches):
-    assert list(TransformersEngine(model, 18)._batches(lengths, limits, n)) == batches
+def test_batches_hold_their_padding_and_the_room_they_grow_by(lengths, rooms, batches):
+    assert by_length(lengths, 18, rooms) == batches
+
+
+def test_batches_stay_within_the_context():
+    assert by_length([1, 9], 100, [9, 1], context=10) == [[0], [1]]
+    assert by_length([1, 9], 100, [9, 1], context=18) == [[0, 1]]
 
 
 @pytest.mark.parametrize("limits", [[1], [1, -1], [1, NEW_TOKENS + 1]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -19,7 +20,7 @@ class Sampling:
         temperature: 0 is greedy.
         top_p: nucleus mass in (0, 1].
         stop: token sequences that end a generation; the sequence is kept in the result.
-        seed: with a generation's position in the result, fixes all its draws.
+        seed: with a generation's place in the result, fixes all its draws.
         n: generations per prompt.
     """
 
@@ -31,16 +32,16 @@ class Sampling:
     n: int = 1
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.max_new_tokens, int) and self.max_new_tokens > 0
-        for name, right, must in (
-            ("max_new_tokens", whole, "be a positive integer"),
-            ("n", self.n >= 1, "be at least 1"),
-            ("temperature", self.temperature >= 0, "be at least 0"),
-            ("top_p", 0 < self.top_p <= 1, "be in (0, 1]"),
-            ("stop", () not in self.stop, "have no empty sequence"),
-        ):
-            if not right:
-                raise ValueError(f"{name} must {must}, got {getattr(self, name)!r}")
+        if not isinstance(self.max_new_tokens, int) or self.max_new_tokens <= 0:
+            raise ValueError(f"max_new_tokens must be a positive integer, got {self.max_new_tokens!r}")
+        if self.n < 1:
+            raise ValueError(f"n must be at least 1, got {self.n}")
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+        if () in self.stop:
+            raise ValueError("a stop sequence is empty")
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class ColocatedEngine(Engine, Protocol):
 def check_prompts(
     prompts: Sequence[Sequence[int]], sampling: Sampling, limits: Sequence[int] | None, context: int | None
 ) -> list[int]:
-    """The limit of every prompt; ValueError names the first that is empty or does not fit into `context` tokens."""
+    """The limit of every prompt; ValueError names the first that is empty or too long for `context`."""
     most = sampling.max_new_tokens
     limits = [most] * len(prompts) if limits is None else list(limits)
     if len(limits) != len(prompts) or not all(0 <= limit <= most for limit in limits):
@@ -126,12 +127,21 @@ def cut_at_stop(
     return Generation(token_ids, log_probs, "length")
 
 
-def by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Indices in batches of rising length, each at most `max_tokens` tokens with padding, or one sequence."""
+def by_length(
+    lengths: Sequence[int], max_tokens: int, rooms: Sequence[int] | None = None, context: float = math.inf
+) -> list[list[int]]:
+    """Indices in batches of rising length, each at most `max_tokens` tokens with padding, or one sequence.
+
+    With `rooms`, what each may grow by, all of a batch are counted as long as its longest grown by its
+    largest room, and must fit into `context` then: shorter ones are run on until the last one ends.
+    """
     batches: list[list[int]] = []
+    most, rooms = 0, rooms or [0] * len(lengths)
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if batches and lengths[i] * (len(batches[-1]) + 1) <= max_tokens:
-            batches[-1].append(i)
-        else:
-            batches.append([i])
+        size = lengths[i] + max(most, rooms[i])
+        if not batches or size * (len(batches[-1]) + 1) > max_tokens or size > context:
+            batches.append([])
+            size = lengths[i] + rooms[i]
+        batches[-1].append(i)
+        most = size - lengths[i]
     return batches

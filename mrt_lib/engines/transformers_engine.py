@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers import (
+from transformers import PreTrainedModel, TemperatureLogitsWarper, TopPLogitsWarper
+from transformers.generation import (
     LogitsProcessor,
     LogitsProcessorList,
-    PreTrainedModel,
     StoppingCriteria,
     StoppingCriteriaList,
-    TemperatureLogitsWarper,
-    TopPLogitsWarper,
 )
 
-from mrt_lib.engines.base import Generation, Sampling, check_prompts, context_of, cut_at_stop
+from mrt_lib.engines.base import Generation, Sampling, by_length, check_prompts, context_of, cut_at_stop
 
 
 class TransformersEngine:
@@ -42,37 +40,20 @@ class TransformersEngine:
         progress: bool = False,
     ) -> list[Generation]:
         """See `Engine.generate`. Prompts of similar length run together."""
-        limits = check_prompts(prompts, sampling, limits, context_of(self.model.config))
-        results = [Generation([], [], "length")] * (len(prompts) * sampling.n)
-        with tqdm(total=len(prompts), desc="generate", unit="prompt", disable=not progress) as bar:
-            bar.update(limits.count(0))
-            for chosen in self._batches([len(p) for p in prompts], limits, sampling.n):
-                rows = [i * sampling.n + branch for i in chosen for branch in range(sampling.n)]
-                room = [limits[i] for i in chosen for _ in range(sampling.n)]
-                found = self._generate_batch([prompts[i] for i in chosen], rows, room, sampling)
+        context, n = context_of(self.model.config), sampling.n
+        limits = check_prompts(prompts, sampling, limits, context)
+        results = [Generation([], [], "length")] * (len(prompts) * n)
+        asked = [i for i, limit in enumerate(limits) if limit]
+        sizes, rooms = [len(prompts[i]) for i in asked], [limits[i] for i in asked]
+        with tqdm(total=len(asked), desc="generate", unit="prompt", disable=not progress) as bar:
+            for batch in by_length(sizes, self.batch_tokens // n, rooms, context or math.inf):
+                rows = [asked[place] * n + branch for place in batch for branch in range(n)]
+                room = [limits[row // n] for row in rows]
+                found = self._generate_batch([prompts[asked[place]] for place in batch], rows, room, sampling)
                 for row, generation in zip(rows, found, strict=True):
                     results[row] = generation
-                bar.update(len(chosen))
+                bar.update(len(batch))
         return results
-
-    def _batches(self, lengths: list[int], limits: list[int], n: int) -> Iterator[list[int]]:
-        """Prompts that run together, in order of length.
-
-        With the longest prompt and the largest limit of all in it, a batch stays within `batch_tokens`, and
-        within the context, because its shorter rows are run on until the last one ends.
-        """
-        context = context_of(self.model.config) or math.inf
-        batch: list[int] = []
-        most = 0
-        for i in sorted((i for i, limit in enumerate(limits) if limit), key=lambda i: lengths[i]):
-            size = lengths[i] + max(most, limits[i])
-            if batch and (size * n * (len(batch) + 1) > self.batch_tokens or size > context):
-                yield batch
-                batch, most = [], 0
-            batch.append(i)
-            most = max(most, limits[i])
-        if batch:
-            yield batch
 
     @torch.inference_mode()
     def _generate_batch(
@@ -112,7 +93,7 @@ class TransformersEngine:
 
 
 class _Sampler(LogitsProcessor):
-    """Draws the next token by inverting the cumulative distribution at the row's next uniform."""
+    """Draws the next token by inverting the cumulative distribution at the row's next uniform number."""
 
     def __init__(self, rows: list[int], most: int, sampling: Sampling) -> None:
         self.log_probs: list[torch.Tensor] = []
