@@ -123,9 +123,10 @@ TESTBED = Template(
     continue_markers=("try",),
 )
 
-# Forced text, openers and continue markers are the released analysis code's, to the letter; it writes a newline
-# before the model's own end, because it works on stripped texts, where the thought's tokens stand here as they
-# were sampled. The prompt is DeepSeek-R1's recommended one; the released scripts send the bare problem.
+# Forced text, openers and continue markers are the released analysis code's, to the letter; before the
+# model's own end it writes a newline, because it works on stripped texts, where here the thought's tokens
+# stand as they were sampled. The prompt is DeepSeek-R1's recommended one; the released scripts send
+# the bare problem.
 R1 = Template(
     name="r1",
     prompt=(
@@ -154,10 +155,11 @@ R1 = Template(
     continue_markers=("\nWait", "\nBut wait", "\nAlternatively", "\nBut hold on"),
 )
 
-# The short forced text, for short answers without braces: an integer and "}" are a few tokens, so J is exact.
-# Two things to know. A tokenizer may write "}" and what follows as one token ("}\n", "}."); here the plain "}"
-# ends an answer, so exact values leave those endings out and are lower bounds (see `Template.merged_ends`). A
-# thought that the model closed itself is sent into the same box, where the paper lets it write on freely.
+# The short forced text, for short answers without braces: an integer and "}" are a few tokens, so J is
+# exact. Two things to know. A tokenizer may write "}" and what follows as one token ("}\n", "}."); the
+# plain "}" ends an answer here, so exact values leave those endings out and are lower bounds (see
+# `Template.merged_ends`). A thought that the model closed itself is sent into the same box, where the
+# paper lets it write on freely.
 R1_SHORT = replace(
     R1,
     name="r1_short",
