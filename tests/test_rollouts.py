@@ -110,6 +110,7 @@ def test_each_thought_has_an_end_of_its_own():
     assert [t.finished for t in longer] == [True, False, False]
     with pytest.raises(ValueError, match="shorter"):
         scripted().extend(started, Sampling(1), ends=[30])
+    assert scripted().extend([], Sampling(1)) == []
 
 
 def test_model_without_the_think_tokens():
