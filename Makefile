@@ -48,7 +48,7 @@ base: $(STAMP) ## train the base reasoners into data/models and measure them (75
 	$(RUN) -m tools.readme
 
 problems: $(STAMP) ## write the shipped problem files into data/problems
-	$(RUN) -m mrt_lib.tasks data/problems
+	$(RUN) -m recipes.problems data/problems
 
 experiments: $(STAMP) ## train and measure every arm that is missing (hours; resumes), then `make results`
 	$(RUN) -m experiments
