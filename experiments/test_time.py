@@ -109,22 +109,20 @@ def execute(name: str, verifier: Verifier) -> None:
 
 def make_verifier() -> Verifier:
     """The shipped verifier, trained first if it is missing."""
-    base, tokenizer = load_reasoner(BASE)
     if not VERIFIER.exists():
         started, pairs = time.perf_counter(), []
         for name in MODELS:
             pairs += _graded(solver_of(name, 2 * CONTEXT), TASK.problems["train"], SEED + 1)
         traces, right = zip(*pairs, strict=True)
         settings = VerifierSettings(verdicts=("high", "low"))
-        found = train_verifier(base, tokenizer, TESTBED, traces, right, settings)
-        base = load_reasoner(BASE)[0]
+        found = train_verifier(Reasoner.load(BASE), traces, right, settings)
         numbers = {"made by": f"`{COMMAND}`", "traces": len(traces), "share right": float(np.mean(right))}
         numbers |= {
             "seconds": time.perf_counter() - started,
             "base sha256": sha256(BASE / "model.safetensors"),
         }
-        save_verifier(found, VERIFIER, base, {"task": TASK.name, "numbers": numbers})
-    return load_verifier(base, tokenizer, VERIFIER)
+        save_verifier(found, VERIFIER, Reasoner.load(BASE), {"task": TASK.name, "numbers": numbers})
+    return load_verifier(Reasoner.load(BASE), VERIFIER)
 
 
 def _graded(solver: Solver, problems: Sequence[Problem], seed: int) -> list[tuple[Trace, float]]:
