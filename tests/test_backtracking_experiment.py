@@ -31,7 +31,8 @@ from experiments.backtracking_results import (
 from experiments.plan import TUNING_SEED
 from experiments.records import read_facts, write_run
 from experiments.statistics import fewer_tokens
-from mrt_lib.provenance import read_summary, sha256
+from mrt_lib.files import sha256
+from tools.summary import read_summary
 
 SHIPPED_RUNS = sorted(path.parent.name for path in backtracking_plan.RUNS.glob("*/run.json"))
 # J at the end of the training context; it is reached by a straight line from 0.

@@ -11,7 +11,7 @@ import pytest
 
 from experiments import claims
 from experiments.claims import CLAIMS, PARTS, TABLE, parts, table, with_verdict
-from mrt_lib.provenance import read_summary
+from tools.summary import read_summary
 from experiments.verdict_plots import LOOKS, claims_html, draw_verdicts
 from experiments.verdicts import (
     DIFFERS,

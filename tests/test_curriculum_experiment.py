@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from mrt_lib.rollouts import think
 
 from experiments import curriculum, curriculum_results, measure
 from experiments.curriculum import ARMS, SEEDS, THOUGHT_TOKENS, TRAININGS, CurriculumRun, plan, seed_runs
@@ -17,8 +18,8 @@ from experiments.records import read_arrays, read_facts, write_run
 from experiments.run import make_trainer
 from mrt_lib import plots
 from mrt_lib.engines import Sampling
-from mrt_lib.provenance import read_summary, sha256
-from mrt_lib.rollouts import think
+from mrt_lib.files import sha256
+from tools.summary import read_summary
 
 SHIPPED_RUNS = sorted(path.parent.name for path in curriculum.RUNS.glob("*/run.json"))
 REGRET = {"only_2": 0.1, "only_8": 0.3, "2_then_8": {"grpo": 0.15, "mrt_regret_to_go": 0.25}}

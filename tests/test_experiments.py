@@ -14,7 +14,8 @@ from experiments.plan import ARMS, RATES, TUNING_SEED, Run, chosen, tuning_runs
 from experiments.records import RUNS, read_arrays, read_facts, write_run
 from experiments.run import make_trainer
 from experiments.tables import every_arm, majority
-from mrt_lib.provenance import read_summary, sha256
+from mrt_lib.files import sha256
+from tools.summary import read_summary
 
 SHIPPED_RUNS = sorted(path.parent.name for path in RUNS.glob("*/run.json"))
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from mrt_lib.provenance import provenance, read_summary, record, sha256, write_json
+from mrt_lib.files import sha256, write_json
+from mrt_lib.provenance import provenance
+from tools.summary import read_summary, record
 from mrt_lib.measure.stats import Interval
 
 

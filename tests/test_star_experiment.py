@@ -18,7 +18,8 @@ from experiments.star import (
     plan,
     tuning_runs,
 )
-from mrt_lib.provenance import read_summary, sha256
+from mrt_lib.files import sha256
+from tools.summary import read_summary
 
 SHIPPED_RUNS = sorted(path.parent.name for path in star.RUNS.glob("*/run.json"))
 GAINS = {"star": 0.1, "mrt_star_rank": 0.3, "mrt_star_cut": 0.2, "imitate_all": 0.0}

@@ -9,7 +9,8 @@ from experiments import test_time_results as results
 from experiments.records import read_facts, write_run
 from experiments.test_time import methods
 from mrt_lib import plots
-from mrt_lib.provenance import read_summary, sha256
+from mrt_lib.files import sha256
+from tools.summary import read_summary
 from experiments.test_time_plots import draw_test_time
 
 DONE = all(read_facts(name, results.ROWS) for name in results.MODELS)
