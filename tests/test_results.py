@@ -3,9 +3,9 @@
 import pytest
 
 from mrt_lib.files import sha256, write_json
+from mrt_lib.measure.stats import Interval
 from mrt_lib.provenance import provenance
 from tools.summary import read_summary, record
-from mrt_lib.measure.stats import Interval
 
 
 def test_record_replaces_by_name_and_sorts(tmp_path):
