@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mrt_lib.engines.batching import by_length
+from mrt_lib.engines.base import by_length
 from mrt_lib.measure.prover import PrefixValues, right_answer_ids
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
