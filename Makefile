@@ -67,7 +67,6 @@ bench: $(STAMP) ## speed and memory, measured as ratios, into data/results
 	$(RUN) -m benchmarks.prover
 	$(RUN) -m benchmarks.training
 	$(RUN) -m benchmarks.progress_cost
-	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.long_trace
 	$(RUN) -m tools.readme
 

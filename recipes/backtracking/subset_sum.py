@@ -10,7 +10,8 @@ Given different numbers and a target, take or skip each number so that the taken
 
 A line holds its number, the decision, the number decided about and what is left to make; a number larger
 than that is skipped. `recipes/backtracking/text.py` writes and reads these thoughts. The answer is one
-decision per line, a single string, so exact values exist. It names the lines, so that a small model finds what to copy.
+decision per line, a single string, so exact values exist. It names the lines, so that a small model finds
+what to copy.
 """
 
 from __future__ import annotations
