@@ -126,7 +126,7 @@ class PackedBatch:
     rows: list[torch.Tensor]
 
     def mask(self, start: int, stop: int) -> torch.Tensor:
-        """(batch, 1, stop - start, t + stop) boolean: what branch token start + i sees; padding sees itself."""
+        """(batch, 1, stop - start, t + stop) boolean: what branch token start + i sees; padding, itself."""
         own = slice(start, stop)
         sees_trunk = torch.arange(self.trunk_ids.shape[1]) < self.visible[:, own, None]
         branch, leaf = self.branch[:, None, :stop], self.leaf[:, None, :stop]
