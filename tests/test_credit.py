@@ -51,19 +51,19 @@ def test_groups_are_compared_apart_wherever_their_rollouts_stand():
 
 
 @pytest.mark.parametrize(
-    ("rule", "budget", "expected"),
+    ("rule", "horizon", "expected"),
     [
         ("progress", 4, [0.2, -0.1]),
         ("log_progress", 4, [math.log(3), math.log(2 / 3)]),
         ("regret_to_go", 4, [(0.2 + 3 * 0.1) / 4, -0.1]),
         ("regret_to_go", 2, [(0.2 + 0.1) / 2, -0.1]),
-        ("regret_to_go", 1, [(0.2 + 0.1) / 2, -0.1]),  # a longer thought has its own length as budget
+        ("regret_to_go", 1, [0.2, 0]),  # what comes after the horizon changes nothing within it
     ],
 )
-def test_credits_of_episodes_and_0_for_the_end(rule, budget, expected):
+def test_credits_of_episodes_and_0_for_the_end(rule, horizon, expected):
     cut, ended = (rollout(finished=f, values=(0.1, 0.3, 0.2)) for f in (False, True))
-    np.testing.assert_allclose(episode_credits(cut, rule, budget), expected, atol=1e-12)
-    np.testing.assert_allclose(episode_credits(ended, rule, budget), [*expected, 0], atol=1e-12)
+    np.testing.assert_allclose(episode_credits(cut, rule, horizon), expected, atol=1e-12)
+    np.testing.assert_allclose(episode_credits(ended, rule, horizon), [*expected, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", ["progress", "log_progress", "regret_to_go"])
@@ -141,11 +141,11 @@ def offline_group(*rewards_and_stops, group=0):
 def test_the_termination_baseline_is_the_mean_of_the_stopped_half():
     rollouts = offline_group((1.0, True), (0.0, True), (1.0, False), (0.0, False))
     rollouts += offline_group((1.0, True), (1.0, True), (1.0, False), (0.0, False), group=1)
-    found = MRTOffline("termination").credit(rollouts)
+    found = MRTOffline("termination").credit(rollouts, 4)
     assert [set(a.tolist()) for a in found] == [{0}, {0}, {0.5}, {-0.5}, {0}, {0}, {0}, {-1}]
 
 
 def test_the_group_baseline_compares_both_halves():
     rollouts = offline_group((1.0, True), (0.0, True), (0.0, False), (0.0, False))
-    found = MRTOffline("group", scale=False).credit(rollouts)
+    found = MRTOffline("group", scale=False).credit(rollouts, 4)
     assert [set(a.tolist()) for a in found] == [{0.75}, {-0.25}, {-0.25}, {-0.25}]
