@@ -85,8 +85,7 @@ class MRTTrainer(GRPOTrainer):
         Raises:
             ValueError: settings that do not fit each other, the arm or the model's context, too few
                 problems for one batch, exact values for a task that cannot list its right answers or for a
-                model that is sharded. At the first step: an arm that asks for a stale policy, which TRL
-                does not keep.
+                sharded model. At its first question: an arm that asks for the stale policy.
         """
         check_settings(args, arm, answer_tokens)
         limit: Any = args.max_completion_length

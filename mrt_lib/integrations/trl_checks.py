@@ -74,9 +74,7 @@ def check_problems(reasoner: Reasoner, task: Task, problems: Sequence[Problem], 
 def check_sharding(sharded: bool, use_vllm: bool, arm: Arm) -> None:
     """ValueError if the arm must run a model of which each process holds a part (FSDP, ZeRO-3)."""
     if sharded and isinstance(arm, MRTExact | GRPOExact):
-        raise ValueError(
-            f"{type(arm).__name__} reads exact values from the whole model, which FSDP and ZeRO-3 cut into "
-            "shards; use DDP or ZeRO-1/2, or MRTOnline, whose values are sampled"
-        )
+        way = "which FSDP and ZeRO-3 shard; use DDP or ZeRO-1/2, or MRTOnline, whose values are sampled"
+        raise ValueError(f"{type(arm).__name__} reads exact values from the whole model, {way}")
     if sharded and not use_vllm:
         raise ValueError("a model sharded by FSDP or ZeRO-3 generates with vLLM here: set use_vllm=True")

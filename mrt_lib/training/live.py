@@ -1,7 +1,6 @@
 """Training watched while it goes on: a figure redrawn in place and a bar with the time that is left.
 
-Both are made to be passed as `reports` to `mrt_lib.train`. Outside a notebook the figure does nothing, so the
-same code runs as a script.
+Both go to `mrt_lib.train` as `reports`. Outside a notebook the figure does nothing: the same code runs there.
 """
 
 from __future__ import annotations
@@ -25,20 +24,13 @@ Report = Callable[[Log], None]
 
 
 class LivePlot:
-    """One panel per column of the log, one line per run, all runs in one figure.
-
-    Attributes:
-        logs: run name to its log so far.
-    """
+    """One panel per column of the log, one line per run, all in one figure; `logs`: every run's so far."""
 
     def __init__(self, columns: Mapping[str, str], steps: int, window: int = 1, every: float = 3.0) -> None:
-        """A plot without runs.
+        """`columns`: column of the log to the label of its axis; `steps`: of the longest run.
 
-        Args:
-            columns: column of the log to the label of its axis.
-            steps: of the longest run.
-            window: lines show the mean of so many steps; single steps are faint dots.
-            every: fewest seconds between two pictures, because a picture takes a fraction of one.
+        Lines show the mean of `window` steps, single steps are faint dots; `every`: fewest seconds between
+        two pictures, because a picture takes a fraction of one.
         """
         self.columns, self.steps, self.window, self.every = dict(columns), steps, window, every
         self.logs: dict[str, Log] = {}
@@ -51,10 +43,11 @@ class LivePlot:
 
         def report(log: Log) -> None:
             self.logs[name] = log
-            if in_notebook():
-                bar(log)
-                if len(log) >= self.steps or time.monotonic() - self._drawn >= self.every:
-                    self._show()
+            if not in_notebook():
+                return
+            bar(log)
+            if len(log) >= self.steps or time.monotonic() - self._drawn >= self.every:
+                self._show()
 
         return report
 
@@ -71,10 +64,8 @@ class LivePlot:
                 if self.window > 1:
                     ax.plot(steps, values, ".", color=colour, ms=3, alpha=0.3)
                 mean = values.rolling(self.window, min_periods=1).mean()
-                (line,) = ax.plot(
-                    steps, mean, dash, color=colour, marker=marker, markevery=often, ms=5, lw=1.6
-                )
-                line.set_label(LABELS.get(name, name))
+                (line,) = ax.plot(steps, mean, dash, color=colour, marker=marker, ms=5, lw=1.6)
+                line.set(label=LABELS.get(name, name), markevery=often)
             ax.set(xlabel="step", ylabel=label, xlim=(0, self.steps + 1))
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
