@@ -52,7 +52,7 @@ def test_stages_that_do_not_follow_each_other_are_refused(ranges, message):
     ("fields", "message"),
     [
         ((3, 3, 22, 2), "from step 3 to step 3 has no steps"),
-        ((-1, 3, 22, 2), "start must be at least 0"),
+        ((-1, 3, 22, 2), "from step -1 to step 3 has no steps"),
         ((0, 3, 0, 2), "stage: thinking_tokens must be at least 1, got 0"),
         ((0, 3, 22, 0), "stage: episodes must be at least 1, got 0"),
     ],
