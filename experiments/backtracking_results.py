@@ -152,7 +152,7 @@ def right_lines(own: Tested) -> list[float]:
 
 def loss(run: BacktrackingRun) -> float:
     """Mean loss over the second half of a warm start, in nats per learnt token."""
-    log = pd.read_csv(run.folder / "log.csv").loss
+    log = pd.read_csv(run.folder / "log.csv.gz").loss
     return float(log[len(log) // 2 :].mean())
 
 
