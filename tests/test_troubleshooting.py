@@ -1,9 +1,9 @@
 """What docs/troubleshooting.md names exists."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from mrt_lib.provenance import ROOT
+
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 QUOTED = re.findall(r"`([^`\n]+)`", PAGE)
 TESTS = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))

@@ -74,6 +74,8 @@ def from_callable(
 ) -> CallableTask:
     """Your own task::
 
+        from mrt_lib import from_callable
+
         def sums(rng, n, split):
             pairs = rng.integers(10, 100, size=(n, 2))
             return [(f"{a} + {b} = ?", str(a + b)) for a, b in pairs]

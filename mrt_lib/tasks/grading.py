@@ -84,9 +84,7 @@ class Grader:
             worker = self._running()
             line, late = _ask(worker, request, self.deadline * PATIENCE)
             if line:
-                reply = json.loads(line)
-                reason = reply.pop("failure", "")
-                return Verdict(reason=reason) if reason else Verdict(**reply)
+                return Verdict(**json.loads(line))
             _stop(worker)
             if late or worker.returncode == -getattr(signal, "SIGPROF", 1):
                 return Verdict(reason=f"no verdict within {self.deadline:g} s")

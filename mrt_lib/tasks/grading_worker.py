@@ -28,7 +28,7 @@ def main() -> None:
         try:
             reply = grade(request["gold"], request["answer"])
         except Exception as error:
-            reply = {"failure": f"{type(error).__name__}: {error}"[:200]}
+            reply = {"reason": f"{type(error).__name__}: {error}"[:200]}
         set_alarm(0)
         print(json.dumps(reply), file=replies, flush=True)
 

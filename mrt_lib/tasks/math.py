@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from mrt_lib.tasks.base import Problem, read_jsonl, text_digest
-from mrt_lib.tasks.grading import Grader, Ungraded, Verdict
+from mrt_lib.tasks.grading import Grader, Verdict
 from mrt_lib.tasks.math_sources import PRESETS, Fields, Located, Row, Source, located
 
 INTEGER = re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+)")
-REMEMBERED = 2**16
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class MathTask:
         name: of the task.
         problems: by split; ids are hashes of the questions, so the same question keeps its id.
         dropped: rows left out: an unreadable gold and, in data sets, an empty or repeated problem.
+        ungraded: answers that count as wrong because they could not be graded (deadline, error, length).
     """
 
     def __init__(
@@ -63,7 +63,8 @@ class MathTask:
                 from 1, are named.
         """
         self.name, self.grader = name, Grader(deadline)
-        self._right = lru_cache(REMEMBERED)(lambda gold, answer: self.grader.compare(gold, answer).right)
+        self.ungraded = self.grader.ungraded
+        self._right = lru_cache(2**16)(lambda gold, answer: self.grader.compare(gold, answer).right)
         self.dropped: list[Dropped] = []
         self.problems: dict[str, list[Problem]] = {}
         seen: dict[str, str] = {}
@@ -125,11 +126,9 @@ class MathTask:
     def score(self, problem: Problem, answer_text: str) -> float:
         """1.0 if the answer equals the gold, else 0.0; what cannot be graded is 0.0 and in `ungraded`."""
         answer = answer_text.strip()
-        if not answer:
-            return 0.0
         if _is_integer(problem.answer) and _is_integer(answer):
             return float(_canonical(problem.answer) == _canonical(answer))
-        return float(self._right(problem.answer, answer))
+        return float(answer != "" and self._right(problem.answer, answer))
 
     def answers(self, problem: Problem) -> tuple[str, ...] | None:
         """An integer gold, with and without thousands separators; None for other golds.
@@ -142,11 +141,6 @@ class MathTask:
 
     def optimal_values(self, episodes: int) -> None:
         """None: no optimal policy is known."""
-
-    @property
-    def ungraded(self) -> list[Ungraded]:
-        """Answers that count as wrong because they could not be graded (deadline, error, length)."""
-        return self.grader.ungraded
 
     def _problem(
         self, where: str, row: Row, fields: Fields, seen: dict[str, str], strict: bool
