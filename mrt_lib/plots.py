@@ -11,6 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_hex
+from numpy.typing import ArrayLike
 
 from mrt_lib.measure.packing import TRUNK, PackedTrace, attention_mask
 from mrt_lib.measure.stats import bootstrap
@@ -57,13 +58,7 @@ def use_style() -> None:
 def curve_frame(
     name: str, x: Sequence[float] | np.ndarray, samples: np.ndarray, seed: int = 0
 ) -> pd.DataFrame:
-    """Means over units with 95% bootstrap intervals, as rows series, x, value, low, high.
-
-    Args:
-        name: of the series.
-        x: (points,) abscissae.
-        samples: (units, points) one row per problem.
-    """
+    """Rows series, x, value, low, high: means of `samples` (units, points) at `x`, 95% bootstrap interval."""
     found = [bootstrap(np.mean, samples[:, i], seed=seed, resamples=500) for i in range(len(x))]
     rows = [(name, at, i.value, i.low, i.high) for at, i in zip(x, found, strict=True)]
     return pd.DataFrame(rows, columns=["series", "x", "value", "low", "high"])
@@ -80,23 +75,17 @@ def draw_curves(
         few, label = len(rows) <= 40, LABELS.get(str(name), str(name))
         ax.plot(rows.x, rows.value, dash, color=colour, marker=marker if few else "", ms=5, label=label)
         ax.fill_between(rows.x, rows.low, rows.high, color=colour, alpha=0.18, lw=0)
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.set_title(title)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if frame.series.nunique() > 1:
         ax.legend()
     return ax
 
 
 def shade_regret(
-    ax: Axes,
-    x: Sequence[float] | np.ndarray,
-    comparator: np.ndarray,
-    value: np.ndarray,
-    label: str = "regret",
+    ax: Axes, x: ArrayLike, comparator: np.ndarray, value: np.ndarray, label: str = "regret"
 ) -> None:
     """Fill the area between a comparator and a value curve, both (points,)."""
-    look: dict = {"facecolor": "#e07b39", "edgecolor": "#e07b39", "alpha": 0.25, "hatch": "//", "lw": 0}
-    ax.fill_between(x, value, comparator, label=label, **look)
+    ax.fill_between(x, value, comparator, label=label, color="#e07b39", alpha=0.25, hatch="//", lw=0)
 
 
 def draw_mask(packed: PackedTrace, labels: Sequence[str], ax: Axes | None = None) -> Axes:
@@ -109,8 +98,8 @@ def draw_mask(packed: PackedTrace, labels: Sequence[str], ax: Axes | None = None
     ticks = np.arange(len(labels))
     ax.set_xticks(ticks, labels, rotation=90, fontsize=6)
     ax.set_yticks(ticks, labels, fontsize=6)
-    ax.set_xticks(ticks - 0.5, minor=True)
-    ax.set_yticks(ticks - 0.5, minor=True)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_ticks(ticks - 0.5, minor=True)
     ax.grid(visible=False, which="major")
     ax.grid(which="minor", color="#dddddd", lw=0.4)
     ax.tick_params(which="both", length=0)
@@ -139,8 +128,8 @@ def value_html(pieces: Sequence[str], values: Sequence[float]) -> str:
     """Text pieces, one per line, on a background that darkens with their value in [0, 1]."""
     lines = []
     for piece, value in zip(pieces, values, strict=True):
-        background = to_hex(VALUE_COLOURS(float(value)))
-        ink = "#ffffff" if sum(VALUE_COLOURS(float(value))[:3]) < 1.5 else "#111111"
-        style = f"background:{background};color:{ink};padding:2px 8px;font-family:monospace"
+        colour = VALUE_COLOURS(float(value))
+        ink = "#ffffff" if sum(colour[:3]) < 1.5 else "#111111"
+        style = f"background:{to_hex(colour)};color:{ink};padding:2px 8px;font-family:monospace"
         lines.append(f'<div style="{style}">J = {value:.2f} &nbsp; {html.escape(piece)}</div>')
     return '<div style="max-width:46em;border:1px solid #ccc">' + "".join(lines) + "</div>"
