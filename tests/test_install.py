@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from tools.packages import ROOT, pinned_versions
+from mrt_lib.provenance import ROOT
+from tools.environment import pinned_versions
 
 PYTHONS = ("3.11", "3.12", "3.13")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -114,6 +115,7 @@ def dry_run(version, *options):
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize("version", PYTHONS)
 @pytest.mark.usefixtures("registry")

@@ -26,7 +26,9 @@ Nothing about the other word.
 ## Straße (eine)
 A prefix of a thought; its normalised regret.
 """
-CODE = "# a comment\nfrom mrt_lib.measure.regret import normalised_regret\nfor x in ['a string']:\n    print(x)"
+CODE = (
+    "# a comment\nfrom mrt_lib.measure.regret import normalised_regret\nfor x in ['a string']:\n    print(x)"
+)
 
 
 @pytest.fixture(scope="module")

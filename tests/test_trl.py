@@ -19,7 +19,7 @@ from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.integrations import train_with_trl
 from mrt_lib.integrations.trl_checks import check_sharding
 from mrt_lib.integrations.trl_engine import TRLEngine
-from tools.packages import ROOT
+from mrt_lib.provenance import ROOT
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import from_callable

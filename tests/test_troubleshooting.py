@@ -2,7 +2,7 @@
 
 import re
 
-from tools.packages import ROOT
+from mrt_lib.provenance import ROOT
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 QUOTED = re.findall(r"`([^`\n]+)`", PAGE)
