@@ -1,6 +1,5 @@
 # Everything installs into .venv by itself; `make` alone lists what there is.
 PYTHON ?= python3
-export MRT_TIER ?= cpu
 
 # glibc returns large buffers to the kernel and fetches them again at every step of a generation, which
 # takes up to half of its time on a CPU. With these it keeps them; results are the same bits.

@@ -11,7 +11,9 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from tools.notebook_template import MEASURED, ROOT, hosts
+from mrt_lib.files import digest
+from mrt_lib.provenance import ROOT
+from tools.notebook_template import MEASURED, hosts
 from tools.pictures import smaller_png
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -72,6 +74,11 @@ def fill_measured(notebook: NotebookNode, minutes: float, memory_gb: float, mach
     row = f"{MEASURED[0]}{minutes:.1f} | {memory_gb:.1f} GB | {machine}{MEASURED[1]}"
     cell = notebook.cells[0]
     cell.source = re.sub(f"{MEASURED[0]}.*?{MEASURED[1]}", lambda _: row, cell.source)
+
+
+def code_digest(notebook: NotebookNode) -> str:
+    """Sixteen hex digits of the sources of the code cells: outputs belong to them and to no others."""
+    return digest(*(cell.source for cell in notebook.cells if cell.cell_type == "code"))
 
 
 def title(notebook: NotebookNode) -> str:
