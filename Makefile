@@ -47,7 +47,7 @@ base: $(STAMP) ## train the base reasoners into data/models and measure them (75
 	$(RUN) -m tools.readme
 
 problems: $(STAMP) ## write the shipped problem files into data/problems
-	$(RUN) -m mrt_lib.tasks data/problems
+	$(RUN) -m recipes.problems data/problems
 
 experiments: $(STAMP) ## train and measure every arm that is missing (hours; resumes), then `make results`
 	$(RUN) -m experiments
@@ -66,7 +66,6 @@ bench: $(STAMP) ## speed and memory, measured as ratios, into data/results
 	$(RUN) -m benchmarks.prover
 	$(RUN) -m benchmarks.training
 	$(RUN) -m benchmarks.progress_cost
-	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.long_trace
 	$(RUN) -m tools.readme
 

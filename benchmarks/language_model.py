@@ -24,17 +24,17 @@ from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from benchmarks.long_trace import TASK, TEMPLATE, TOKENIZER
 from benchmarks.prover import seconds_once
-from mrt_lib.arms import MRTExact
+from mrt_lib import MRTExact, Reasoner, TrainConfig, Trainer
 from mrt_lib.arms.base import Policy, Rollout, repeat
 from mrt_lib.engines import Sampling, TransformersEngine
-from tools.environment import hardware_dtype
-from mrt_lib.training.lora import LoraSettings
+from mrt_lib.files import write_json
 from mrt_lib.measure.prover import ExactProver, SampledProver
-from recipes.reference import SeparateProver
-from mrt_lib.provenance import provenance, write_json
+from mrt_lib.provenance import provenance
+from mrt_lib.reasoner import hardware_dtype
 from mrt_lib.tasks import Problem
 from mrt_lib.thoughts.traces import Trace
-from mrt_lib.training.loop import TrainConfig, Trainer
+from mrt_lib.training.lora import LoraSettings
+from recipes.reference import SeparateProver
 
 RESULT = Path("data/results/benchmark_language_model.json")
 SHAPES = {
@@ -89,8 +89,8 @@ def step(shape: str, tokens: int) -> dict[str, float]:
         generation_batch_tokens=GROUP * (tokens + 256),
         prover_batch_tokens=tokens,
     )
-    arm = EqualEpisodes("regret_to_go", 1.0, EPISODES)
-    trainer = Trainer(build(shape), TOKENIZER, TEMPLATE, TASK, TASK.problems["train"][:4], arm, config)
+    reasoner = Reasoner(build(shape), TOKENIZER, TEMPLATE)
+    trainer = Trainer(reasoner, TASK, TASK.problems["train"][:4], EqualEpisodes("regret_to_go", 1.0), config)
     _reset_peak()
     rows = [trainer.step() for _ in range(1 + REPEATS)][1:]
     phases = ("generate_seconds", "prove_seconds", "update_seconds", "seconds")
@@ -102,15 +102,13 @@ def step(shape: str, tokens: int) -> dict[str, float]:
 def values(shape: str, tokens: int, boundaries: int) -> dict[str, float]:
     """Median seconds of the three ways to the values of one trace, and the packed pass's peak GiB."""
     model, problem = build(shape), TASK.problems["test"][0]
-    sampling = Sampling(tokens, seed=0)
-    policy_parts = (TOKENIZER, TEMPLATE, TASK)
     thought = np.random.default_rng(0).integers(5, len(TOKENIZER), tokens).tolist()
     trace = cut_evenly(Trace(problem.id, [5], thought, [tokens], finished=False), boundaries)
-    engine = TransformersEngine(model, 4 * tokens)
+    reasoner = Reasoner(model, TOKENIZER, TEMPLATE, TransformersEngine(model, 4 * tokens))
     ways: dict[str, Any] = {
-        "packed": ExactProver(model, *policy_parts, batch_tokens=tokens),
-        "separate": SeparateProver(model, *policy_parts, batch_tokens=tokens),
-        "sampled4": SampledProver(engine, *policy_parts, BRANCHES, replace(sampling, max_new_tokens=2)),
+        "packed": ExactProver(reasoner, TASK, batch_tokens=tokens),
+        "separate": SeparateProver(reasoner, TASK, batch_tokens=tokens),
+        "sampled4": SampledProver(reasoner, TASK, BRANCHES, Sampling(2, seed=0)),
     }
     found = {}
     for name, prover in ways.items():

@@ -20,14 +20,17 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from recipes.root_search.base import build_tokenizer
+from mrt_lib.files import write_json
 from mrt_lib.measure.prover import ExactProver
-from recipes.reference import SeparateProver
-from mrt_lib.provenance import provenance, record, write_json
 from mrt_lib.measure.stats import Interval
+from mrt_lib.provenance import provenance
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import Problem, RootSearch
-from mrt_lib.thoughts.templates import TESTBED, encode_prompt
+from mrt_lib.thoughts.templates import TESTBED
 from mrt_lib.thoughts.traces import Trace
+from recipes.reference import SeparateProver
+from recipes.root_search.base import build_tokenizer
+from tools.summary import record
 
 TOKENS, BOUNDARIES = 16_384, 20
 RESULT = Path("data/results/benchmark_long_trace.json")
@@ -55,7 +58,7 @@ def small_model(intermediate: int = 8960) -> PreTrainedModel:
 def long_trace(tokens: int) -> tuple[Problem, Trace]:
     """A thought of random tokens in equal episodes, `tokens` long with its prompt."""
     problem = TASK.problems["test"][0]
-    prompt = encode_prompt(TOKENIZER, TEMPLATE, problem.question)
+    prompt = TEMPLATE.prompt_ids(TOKENIZER, problem.question)
     thought = np.random.default_rng(0).integers(5, len(TOKENIZER), tokens - len(prompt)).tolist()
     ends = np.linspace(0, len(thought), BOUNDARIES + 1).astype(int)[1:].tolist()
     return problem, Trace(problem.id, prompt, thought, ends, finished=False)
@@ -72,7 +75,7 @@ def measure(method: str, tokens: int) -> dict:
             model(input_ids=ids, use_cache=False, logits_to_keep=1)
     else:
         prover = {"packed": ExactProver, "separate": SeparateProver}[method]
-        values = prover(model, TOKENIZER, TEMPLATE, TASK).values([problem], [trace])
+        values = prover(Reasoner(model, TOKENIZER, TEMPLATE), TASK).values([problem], [trace])
         log_values = values[0].log_value.tolist()
     seconds = time.perf_counter() - started
     return {"peak_bytes": _peak() - before, "seconds": seconds, "log_values": log_values}

@@ -29,14 +29,14 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from mrt_lib.arms import MRTExact
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.provenance import provenance, record, write_json
+from mrt_lib import MRTExact, Reasoner, TrainConfig, Trainer
+from mrt_lib.files import write_json
 from mrt_lib.measure.stats import Interval
+from mrt_lib.provenance import provenance
 from mrt_lib.tasks import RootSearch
 from mrt_lib.tasks.base import Problem
-from mrt_lib.thoughts.templates import TESTBED, Template, token_id
-from mrt_lib.training.loop import TrainConfig, Trainer
+from mrt_lib.thoughts.templates import TESTBED, token_id
+from tools.summary import record
 
 MODEL = Path("data/models/base")
 EPISODES = (4, 8, 16, 24, 48)
@@ -59,31 +59,30 @@ class LongAnswers(RootSearch):
 
 def default_trainer() -> Trainer:
     """The default run."""
-    model, tokenizer = load_reasoner(MODEL)
-    return make_trainer(model, tokenizer, TESTBED, RootSearch(31), TrainConfig(learning_rate=0.0))
+    return make_trainer(Reasoner.load(MODEL), RootSearch(31), TrainConfig(learning_rate=0.0))
 
 
 def episodes_trainer(rollouts: int, episodes: int) -> Trainer:
     """The base reasoner, made to think for about `episodes` trials."""
-    model, tokenizer = load_reasoner(MODEL)
+    reasoner = Reasoner.load(MODEL)
     config = long_config(rollouts, episodes, episodes * TOKENS_PER_TRIAL)
-    trainer = make_trainer(model, tokenizer, TESTBED, RootSearch(31), config)
+    trainer = make_trainer(reasoner, RootSearch(31), config)
+    tokenizer = reasoner.tokenizer
     forbid(trainer, [token_id(tokenizer, TESTBED.think_end), tokenizer.eos_token_id])
     return trainer
 
 
 def tokens_trainer(rollouts: int, tokens: int) -> Trainer:
     """A random reasoner of the same shape that thinks for `tokens` tokens in episodes of about 100."""
-    shipped, tokenizer = load_reasoner(MODEL)
-    config = copy.deepcopy(shipped.config)
+    shipped = Reasoner.load(MODEL)
+    config, tokenizer = copy.deepcopy(shipped.model.config), shipped.tokenizer
     config.max_position_embeddings = 2 * max(THOUGHTS)
     torch.manual_seed(0)
     model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     with torch.no_grad():
         model.get_input_embeddings().weight.mul_(0.01)
-    trainer = make_trainer(
-        model, tokenizer, R1_LIKE, LongAnswers(31), long_config(rollouts, tokens // 100, tokens)
-    )
+    reasoner = Reasoner(model, tokenizer, R1_LIKE)
+    trainer = make_trainer(reasoner, LongAnswers(31), long_config(rollouts, tokens // 100, tokens))
     opener = token_id(tokenizer, R1_LIKE.episode_marker)
     allowed = {opener, *[i for i in range(len(tokenizer) - 1, 0, -1) if i != opener][:99]}
     forbid(trainer, [i for i in range(len(tokenizer)) if i not in allowed])
@@ -98,12 +97,9 @@ def long_config(rollouts: int, episodes: int, tokens: int) -> TrainConfig:
     )
 
 
-def make_trainer(
-    model: Any, tokenizer: Any, template: Template, task: RootSearch, config: TrainConfig
-) -> Trainer:
+def make_trainer(reasoner: Reasoner, task: RootSearch, config: TrainConfig) -> Trainer:
     """A trainer of the arm; its learning rate is 0, so all steps are alike."""
-    arm = MRTExact("regret_to_go", 2.0, config.episodes)
-    return Trainer(model, tokenizer, template, task, task.problems["train"], arm, config)
+    return Trainer(reasoner, task, task.problems["train"], MRTExact("regret_to_go", 2.0), config)
 
 
 def forbid(trainer: Trainer, token_ids: list[int]) -> None:

@@ -18,17 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.thoughts.episodes import cut_thought
+from mrt_lib.engines import Sampling
+from mrt_lib.files import write_json
 from mrt_lib.measure.prover import ExactProver, Prover, SampledProver
-from mrt_lib.reasoner import load_reasoner
-from recipes.reference import SeparateProver
-from mrt_lib.provenance import provenance, record, write_json
 from mrt_lib.measure.stats import Interval
+from mrt_lib.provenance import provenance
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import Problem, RootSearch
-from recipes.root_search.explorers import explore, random_guess, thought_text
-from mrt_lib.thoughts.templates import TESTBED, encode, encode_prompt
+from mrt_lib.thoughts.templates import encode
 from mrt_lib.thoughts.traces import Trace
+from recipes.reference import SeparateProver
+from recipes.root_search.explorers import explore, random_guess, thought_text
+from tools.summary import record
 
 EPISODES = (8, 24, 64)
 TRACES = 16
@@ -38,7 +39,7 @@ RESULT = Path("data/results/benchmark_prover.json")
 COMMAND = "python -m benchmarks.prover"
 
 
-def long_traces(tokenizer, task: RootSearch, episodes: int) -> tuple[list[Problem], list[Trace]]:  # noqa: ANN001
+def long_traces(reasoner: Reasoner, task: RootSearch, episodes: int) -> tuple[list[Problem], list[Trace]]:
     """Traces of exactly `episodes` trials by an explorer that guesses at random."""
     rng = np.random.default_rng(0)
     problems, traces = [], []
@@ -47,10 +48,11 @@ def long_traces(tokenizer, task: RootSearch, episodes: int) -> tuple[list[Proble
         trials = explore(task, problem, random_guess, episodes, rng)
         while len(trials) < episodes:
             trials += explore(task, problem, random_guess, episodes - len(trials), rng)
-        thought = encode(tokenizer, thought_text(task, trials))
-        prompt = encode_prompt(tokenizer, TESTBED, problem.question)
+        thought = encode(reasoner.tokenizer, thought_text(task, trials))
         problems.append(problem)
-        traces.append(Trace(problem.id, prompt, thought, cut_thought(tokenizer, TESTBED, thought), False))
+        traces.append(
+            Trace(problem.id, reasoner.prompt(problem.question), thought, reasoner.cut(thought), False)
+        )
     return problems, traces
 
 
@@ -99,23 +101,17 @@ def main() -> None:
     """Time everything and record the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=Path("data/models/base"))
-    model_path = parser.parse_args().model
-    model, tokenizer = load_reasoner(model_path)
+    reasoner = Reasoner.load(parser.parse_args().model)
     task = RootSearch(31)
     raw: dict = {"provenance": provenance(), "traces": TRACES, "repeats": REPEATS}
     for episodes in EPISODES:
-        problems, traces = long_traces(tokenizer, task, episodes)
+        problems, traces = long_traces(reasoner, task, episodes)
         provers: dict[str, Prover] = {
-            "packed": fastest(
-                lambda n: ExactProver(model, tokenizer, TESTBED, task, batch_tokens=n), problems, traces
-            ),
-            "separate": fastest(
-                lambda n: SeparateProver(model, tokenizer, TESTBED, task, batch_tokens=n), problems, traces
-            ),
+            "packed": fastest(lambda n: ExactProver(reasoner, task, batch_tokens=n), problems, traces),
+            "separate": fastest(lambda n: SeparateProver(reasoner, task, batch_tokens=n), problems, traces),
         }
         if episodes == 24:
-            engine = TransformersEngine(model)
-            provers["sampled4"] = SampledProver(engine, tokenizer, TESTBED, task, 4, Sampling(2))
+            provers["sampled4"] = SampledProver(reasoner, task, 4, Sampling(2))
         taken = compare(provers, problems, traces)
         raw[str(episodes)] = taken
         found = ratio(taken["separate"], taken["packed"])

@@ -40,20 +40,20 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks.prover import ratio
-from mrt_lib.arms import GRPO, Arm, MRTExact
-from mrt_lib.training.lora import LoraSettings
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.provenance import provenance, record, write_json
+from mrt_lib import GRPO, Arm, MRTExact, Reasoner, TrainConfig, Trainer
+from mrt_lib.files import write_json
+from mrt_lib.provenance import provenance
 from mrt_lib.tasks import RootSearch
 from mrt_lib.tasks.base import Problem
-from mrt_lib.thoughts.templates import TESTBED, decode, encode, parse_answer, token_id
-from mrt_lib.training.loop import TrainConfig, Trainer
+from mrt_lib.thoughts.templates import TESTBED, decode, encode, token_id
+from mrt_lib.training.lora import LoraSettings
+from tools.summary import record
 
 MODEL = Path("data/models/base")
 TASK = RootSearch(31)
 PROBLEMS = {problem.id: problem for problem in TASK.problems["train"]}
 CONFIG = TrainConfig(prompts=32, group=8, learning_rate=0.0)
-ARMS: dict[str, Arm] = {"grpo": GRPO(), "mrt_exact": MRTExact("regret_to_go", 2.0, CONFIG.episodes)}
+ARMS: dict[str, Arm] = {"grpo": GRPO(), "mrt_exact": MRTExact("regret_to_go", 2.0)}
 BATCH_SIZES = (16, 32, 64, 128, 256)
 WARM_UP = 2
 RESULT = Path("data/results/benchmark_training.json")
@@ -65,8 +65,7 @@ class Ours:
     """Our trainer, always on the same problems."""
 
     def __init__(self, arm: Arm, problems: Sequence[Problem]) -> None:
-        model, tokenizer = load_reasoner(MODEL)
-        self.trainer = Trainer(model, tokenizer, TESTBED, TASK, problems, arm, CONFIG)
+        self.trainer = Trainer(Reasoner.load(MODEL), TASK, problems, arm, CONFIG)
 
     def step(self) -> Phases:
         """Seconds of one step by phase, and what it made."""
@@ -125,8 +124,8 @@ def run_trl(
     problems: Sequence[Problem], batch_size: int, steps: int, between: Callable[[], None] = lambda: None
 ) -> list[Phases]:
     """`steps` steps of TRL's GRPO; after each, `between`."""
-    model, tokenizer = load_reasoner(MODEL)
-    closing = len(encode(tokenizer, TESTBED.forced_answer))
+    reasoner = Reasoner.load(MODEL)
+    closing = len(encode(reasoner.tokenizer, TESTBED.forced_answer))
     lora = LoraSettings()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -156,11 +155,11 @@ def run_trl(
         )
         turns = Turns(between)
         turns.trainer = Theirs(
-            model,
-            reward(tokenizer),
+            reasoner.model,
+            reward(reasoner.tokenizer),
             settings,
             dataset(problems, steps),
-            processing_class=tokenizer,
+            processing_class=reasoner.tokenizer,
             callbacks=[turns],
             peft_config=LoraConfig(
                 r=lora.rank, lora_alpha=lora.alpha, target_modules=lora.targets, task_type="CAUSAL_LM"
@@ -179,7 +178,7 @@ def reward(tokenizer: Any) -> Callable[..., list[float]]:
         rewards = []
         for ids, own in zip(completion_ids, problem, strict=True):
             answer = ids[ids.index(close) + 1 :] if close in ids else []
-            rewards.append(TASK.score(PROBLEMS[own], parse_answer(TESTBED, decode(tokenizer, answer))))
+            rewards.append(TASK.score(PROBLEMS[own], TESTBED.parse_answer(decode(tokenizer, answer))))
         return rewards
 
     return score

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from mrt_lib.arms.base import Policy
+from mrt_lib import Reasoner, TrainConfig
+from mrt_lib.engines import Sampling
+from mrt_lib.measure.evaluation import Evaluation, evaluate
+from mrt_lib.measure.prover import ExactProver
+from mrt_lib.test_time import Linearised, MajorityAtK, Solver
+from mrt_lib.test_time.parallel import draw
 from recipes.backtracking.base import ANSWER_TOKENS, AROUND, CONTEXT, TASK
 from recipes.backtracking.checks import skills
 from recipes.backtracking.evaluation import by_attempt, ways_back
-from mrt_lib.engines import Sampling
-from mrt_lib.measure.evaluation import Evaluation, evaluate
 from recipes.backtracking.text import newest_in_full
-from mrt_lib.test_time import Linearised, MajorityAtK, Solver
-from mrt_lib.test_time.parallel import draw
 
 BUDGET = AROUND + CONTEXT
 TIMES = (1, 2, 4, 8)
@@ -25,13 +25,13 @@ REGRET_BUDGETS = tuple(AROUND + 1 + times * CONTEXT for times in (1, 2, 4))
 ATTEMPTS, ROLLOUTS, VOTES, SEED = 8, 4, 8, 77
 
 
-def validate(policy: Policy) -> float:
+def validate(reasoner: Reasoner) -> float:
     """Mean J at the end of the training context, two rollouts of every second validation problem."""
-    found = _evaluate(policy, "validation", 2, 2, CONTEXT)
+    found = _evaluate(reasoner, "validation", 2, 2, CONTEXT)
     return float(np.mean([t.values[-1] for t in found.traces]))
 
 
-def test(policy: Policy) -> dict[str, np.ndarray]:
+def test(reasoner: Reasoner) -> dict[str, np.ndarray]:
     """Per-problem numbers on every fifth test problem.
 
     Returns:
@@ -45,36 +45,35 @@ def test(policy: Policy) -> dict[str, np.ndarray]:
         maj_right, maj_tokens: (problems, 4) majority of 1, 2, 4 and 8 samples within the training context.
         stream_right, stream_tokens: (problems, 4) one stream of 1, 2, 4 and 8 training contexts.
     """
-    found = _evaluate(policy, "test", 5, ROLLOUTS, 4 * CONTEXT)
-    ways = np.array(ways_back(found, policy.tokenizer)).reshape(-1, 6)
+    found = _evaluate(reasoner, "test", 5, ROLLOUTS, 4 * CONTEXT)
+    ways = np.array(ways_back(found, reasoner.tokenizer)).reshape(-1, 6)
     names = ("problem", "line", "right", "before", "after", "redone")
     return {
-        "value": by_attempt(found, policy.tokenizer, ATTEMPTS).mean(1),
+        "value": by_attempt(found, reasoner.tokenizer, ATTEMPTS).mean(1),
         "at_tokens": found.by_tokens(TOKEN_GRID),
         "regret_oracle": np.stack([found.regret(b) for b in REGRET_BUDGETS], axis=1),
         "thought_tokens": _per_problem(found, [len(t.thought_ids) for t in found.traces]),
         "finished": _per_problem(found, [t.finished for t in found.traces]),
         **{f"way_{name}": column for name, column in zip(names, ways.T, strict=True)},
-        **skills(found, policy.tokenizer),
-        **_spent(policy),
+        **skills(found, reasoner.tokenizer),
+        **_spent(reasoner),
     }
 
 
-def _evaluate(policy: Policy, split: str, every: int, rollouts: int, thinking: int) -> Evaluation:
-    parts = (policy.tokenizer, policy.template, TASK.problems[split][::every], rollouts)
+def _evaluate(reasoner: Reasoner, split: str, every: int, rollouts: int, thinking: int) -> Evaluation:
+    prover = ExactProver(reasoner, TASK, batch_tokens=TrainConfig.prover_batch_tokens)
     sampling = Sampling(thinking, 1.0, seed=SEED)
-    return evaluate(policy.engine, policy.prover, *parts, sampling, ANSWER_TOKENS)
+    return evaluate(reasoner, prover, TASK.problems[split][::every], rollouts, sampling, ANSWER_TOKENS)
 
 
 def _per_problem(found: Evaluation, numbers: list) -> np.ndarray:
     return np.array(numbers, dtype=float).reshape(len(found.problems), found.rollouts).mean(1)
 
 
-def _spent(policy: Policy) -> dict[str, np.ndarray]:
+def _spent(reasoner: Reasoner) -> dict[str, np.ndarray]:
     """Votes and streams, with every token they generate."""
     problems = TASK.problems["test"][::5]
-    answering = replace(policy.answering, max_new_tokens=ANSWER_TOKENS)
-    solver = Solver(policy.engine, policy.tokenizer, policy.template, TASK, Sampling(CONTEXT, 1.0), answering)
+    solver = Solver(reasoner, TASK, Sampling(CONTEXT, 1.0), Sampling(ANSWER_TOKENS, 1.0))
     samples = draw(solver, problems, VOTES, SEED)
     found = {"maj": [MajorityAtK(k).judge(samples) for k in TIMES], "stream": []}
     restate = partial(newest_in_full, lines=TASK.numbers)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.plan import TUNING_SEED
-from experiments.records import read_facts
-from experiments.run import SCRATCH
-from mrt_lib.arms import GRPO, Arm, MRTBacktrack, MRTExact, MRTSTaR, STaR, StarArm
+from experiments.records import SCRATCH, read_facts
+from mrt_lib.arms import GRPO, Arm, ImitationArm, MRTExact, MRTSTaR, STaR
+from recipes.backtracking.arm import MRTBacktrack
 
 RUNS = Path("data/results/backtracking")
 SEEDS = range(5)
@@ -21,10 +21,10 @@ LOSS_ONLY = "star_data"
 RL: dict[str, Arm] = {
     "grpo": GRPO(),
     "mrt_backtrack": MRTBacktrack(),
-    "mrt_regret_to_go": MRTExact("regret_to_go", alpha=2.0, budget=3),
+    "mrt_regret_to_go": MRTExact("regret_to_go", alpha=2.0),
 }
-STAR: dict[str, StarArm] = {"star": STaR(), "mrt_star": MRTSTaR("cut")}
-ARMS = RL | STAR
+STAR: dict[str, ImitationArm] = {"star": STaR(), "mrt_star": MRTSTaR("cut")}
+ARMS: dict[str, Arm | ImitationArm] = RL | STAR
 
 
 @dataclass(frozen=True)

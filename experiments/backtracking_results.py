@@ -16,8 +16,8 @@ from experiments.backtracking_plan import ARMS, RUNS, SCHEMES, SEEDS, Backtracki
 from experiments.headline import ratio_of_gains
 from experiments.records import read_arrays, write_table
 from experiments.statistics import difference, fewer_tokens
-from mrt_lib.provenance import SUMMARY, record
 from mrt_lib.measure.stats import bootstrap, bootstrap_means, bootstrap_nested
+from tools.summary import SUMMARY, record
 
 COMMAND = "python -m experiments.backtracking"
 TABLE = Path("data/results/backtracking.csv")

@@ -15,8 +15,8 @@ from experiments.plan import Run
 from experiments.records import read_arrays
 from experiments.statistics import difference, fewer_tokens
 from experiments.test_time_results import KINDS, ROWS, lead_at_equal_tokens
-from mrt_lib.provenance import SUMMARY, record
 from mrt_lib.measure.stats import Interval, bootstrap, bootstrap_nested
+from tools.summary import SUMMARY, record
 
 COMMAND = "python -m experiments.claims"
 # Places of REGRET_BUDGETS: 1 episode, the training budget of 4, and 4 times as much.

@@ -14,9 +14,9 @@ import pandas as pd
 
 from experiments.claim_records import COMMAND, write_records
 from experiments.records import write_table
-from mrt_lib.provenance import SUMMARY, read_summary, record
-from mrt_lib.measure.stats import Interval
 from experiments.verdicts import NOT_MEASURED, Part, together
+from mrt_lib.measure.stats import Interval
+from tools.summary import SUMMARY, read_summary, record
 
 TABLE, PARTS = Path("data/results/claims.csv"), Path("data/results/claim_parts.csv")
 Summary = Mapping[str, Mapping[str, Any]]

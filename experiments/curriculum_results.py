@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.curriculum import ARMS, RUNS, SEEDS, seed_runs
+from experiments.curriculum_plan import ARMS, RUNS, SEEDS, seed_runs
 from experiments.load import arm_runs
 from experiments.measure import EPISODES, REGRET_BUDGETS
 from experiments.records import read_arrays, read_facts, write_table
 from experiments.statistics import difference
-from mrt_lib.provenance import SUMMARY, record
 from mrt_lib.measure.stats import Interval, bootstrap_means, bootstrap_nested
+from tools.summary import SUMMARY, record
 
 TABLE = Path("data/results/curriculum.csv")
 COLUMNS = ["arm", "training", "metric", "x", "value", "low", "high", "seeds", "tokens"]

@@ -15,13 +15,14 @@ from experiments import backtracking_results, curriculum_results
 from experiments.headline import BEST_GRPO, best_arm
 from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import EPISODES
+from experiments.palette import LABELS, SERIES
 from experiments.plan import ARMS, BUDGETS
+from experiments.test_time_plots import draw_test_time
 from experiments.test_time_results import TABLE
 from mrt_lib import plots
-from recipes.backtracking.plots import draw_accuracy
 from mrt_lib.measure.stats import Interval, bootstrap, bootstrap_means
 from mrt_lib.tasks import RootSearch
-from experiments.test_time_plots import draw_test_time
+from recipes.backtracking.plots import draw_accuracy
 from tools.pictures import smaller_png
 
 FIGURES = Path("docs/figures")
@@ -77,7 +78,7 @@ def draw_curriculum(frame: pd.DataFrame) -> Figure:
     values = frame[frame.metric == "J"].rename(columns={"training": "series"})
     for ax, arm in zip(axes, arms, strict=True):
         lines = pd.concat([_optimum(), values[values.arm == arm]])
-        title = f"{plots.LABELS[arm]}, seeds: {lines.seeds.max():.0f}"
+        title = f"{LABELS[arm]}, seeds: {lines.seeds.max():.0f}"
         plots.draw_curves(lines, "episodes of thought", "value J, probability", title, ax)
         ax.set(xlim=(0, EPISODES), ylim=(0, 1.03), xticks=range(0, EPISODES + 1, 4))
         ax.label_outer()
@@ -114,13 +115,13 @@ def _gains(base: ArmRuns, arms: list[ArmRuns]) -> Figure:
     gains = sorted(zip(found, arms, strict=True), key=lambda pair: pair[0].value)
     figure, ax = plt.subplots(figsize=(7.6, 0.7 + 0.34 * len(gains)))
     for row, (gain, arm) in enumerate(gains):
-        colour = plots.SERIES[arm.run.arm][0]
+        colour = SERIES[arm.run.arm][0]
         ax.barh(row, gain.value, color=colour, alpha=0.75, edgecolor="#222222", lw=0.6)
         ends = [[gain.value - gain.low], [gain.high - gain.value]]
         ax.errorbar(gain.value, row, xerr=ends, color="#111111", capsize=3, lw=1.3)
         ax.text(max(gain.high, 0), row, f"  {len(arm.seeds)}", va="center", fontsize=9)
     ax.axvline(0, color="#222222", lw=0.8)
-    ax.set_yticks(range(len(gains)), [plots.LABELS[arm.run.arm] for _, arm in gains])
+    ax.set_yticks(range(len(gains)), [LABELS[arm.run.arm] for _, arm in gains])
     ax.set_xlabel(f"gain in J after {BUDGET} episodes over the base (right: seeds)")
     ax.grid(visible=False, axis="y")
     return figure
@@ -155,7 +156,7 @@ def _frame(arm: ArmRuns, x: list[float], found: list[Interval]) -> pd.DataFrame:
 
 def _legend(ax: Axes, arms: list[ArmRuns]) -> None:
     """At the right, with the number of seeds of each trained arm."""
-    seeds = {plots.LABELS[arm.run.arm]: f" ({len(arm.seeds)} seeds)" for arm in arms if arm.run.steps}
+    seeds = {LABELS[arm.run.arm]: f" ({len(arm.seeds)} seeds)" for arm in arms if arm.run.steps}
     handles, labels = ax.get_legend_handles_labels()
     texts = [label + seeds.get(label, "") for label in labels]
     ax.legend(handles, texts, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -10,8 +10,8 @@ import numpy as np
 from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import REGRET_BUDGETS, TOKEN_GRID
 from experiments.statistics import fewer_tokens
-from mrt_lib.provenance import record
 from mrt_lib.measure.stats import Interval, bootstrap, bootstrap_nested
+from tools.summary import record
 
 COMMAND = "make results"
 EXACT_RULES = ("mrt_regret_to_go", "mrt_log_progress", "mrt_progress")

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mrt_lib.arms.base import Policy
-from recipes.root_search.checks import skills
-from mrt_lib.budget_forcing import force_on
+from experiments.plan import BUDGETS
+from mrt_lib import Reasoner, TrainConfig
 from mrt_lib.engines import Sampling, TransformersEngine
 from mrt_lib.measure.evaluation import Evaluation, assess, evaluate
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.tasks import SHIPPED, Problem, RootSearch
-from mrt_lib.thoughts.templates import decode, parse_answer
+from recipes.root_search.checks import skills
 
 EPISODE_TOKENS = 11
 ANSWER_TOKENS = 2.0
@@ -30,13 +29,13 @@ TOKEN_GRID = tuple(range(20, 221, 10))
 SEED = 77
 
 
-def validate(policy: Policy, task: RootSearch) -> np.ndarray:
+def validate(reasoner: Reasoner, task: RootSearch) -> np.ndarray:
     """Mean value after 0 .. 8 episodes on validation problems, two rollouts each, shape (9,)."""
-    found = _evaluate(policy, task, _some(task, "validation", 140), 2, 8)
+    found = _evaluate(reasoner, task, _some(task, "validation", 140), 2, 8)
     return found.by_episode(8).mean((0, 1))
 
 
-def test(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
+def test(reasoner: Reasoner, task: RootSearch) -> dict[str, np.ndarray]:
     """Per-problem numbers on the test problems of the training task, and J on the other tasks.
 
     Returns:
@@ -53,30 +52,30 @@ def test(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
             problem, forced on by up to 8 extensions.
         value_<task>: (problems, 9) mean J after 0 .. 8 episodes of each other task.
     """
-    found = _tested(policy, task)
-    problems, forced = found.problems, _forced(policy, task, found)
+    found = _tested(reasoner, task)
+    problems, forced = found.problems, _forced(reasoner, task, found)
     arrays = {
         **_along(found, task),
         "forced_value": forced.by_episode(EPISODES).mean(1),
         "forced_at_tokens": forced.by_tokens(TOKEN_GRID),
         "forced_regret_oracle": np.stack([forced.regret(b) for b in REGRET_BUDGETS], axis=1),
         "gold": np.array([int(p.answer) for p in problems]),
-        **skills(found, policy.tokenizer, task),
-        **_votes(policy, problems),
+        **skills(found, reasoner.tokenizer, task),
+        **_votes(reasoner, problems, EPISODE_TOKENS * BUDGETS[task.name]),
     }
     for other in (t for t in SHIPPED if t != task):
-        valued = _evaluate(policy, other, _some(other, "test", 100), 1, OTHER_EPISODES)
+        valued = _evaluate(reasoner, other, _some(other, "test", 100), 1, OTHER_EPISODES)
         arrays[f"value_{other.name}"] = valued.by_episode(OTHER_EPISODES).mean(1)
     return arrays
 
 
-def test_thoughts(policy: Policy, task: RootSearch) -> dict[str, np.ndarray]:
+def test_thoughts(reasoner: Reasoner, task: RootSearch) -> dict[str, np.ndarray]:
     """The first eight arrays of `test`, value to negative, same numbers; the rest takes most of its time."""
-    return _along(_tested(policy, task), task)
+    return _along(_tested(reasoner, task), task)
 
 
-def _tested(policy: Policy, task: RootSearch) -> Evaluation:
-    return _evaluate(policy, task, _some(task, "test", 200), ROLLOUTS, EPISODES)
+def _tested(reasoner: Reasoner, task: RootSearch) -> Evaluation:
+    return _evaluate(reasoner, task, _some(task, "test", 200), ROLLOUTS, EPISODES)
 
 
 def _along(found: Evaluation, task: RootSearch) -> dict[str, np.ndarray]:
@@ -98,29 +97,25 @@ def _some(task: RootSearch, split: str, at_least: int) -> list[Problem]:
 
 
 def _evaluate(
-    policy: Policy, task: RootSearch, problems: Sequence[Problem], rollouts: int, episodes: int
+    reasoner: Reasoner, task: RootSearch, problems: Sequence[Problem], rollouts: int, episodes: int
 ) -> Evaluation:
-    parts = (policy.tokenizer, policy.template, problems, rollouts)
-    prover = _prover(policy, task)
-    return evaluate(policy.engine, prover, *parts, _thinking(episodes), ANSWER_TOKENS)
+    return evaluate(reasoner, _prover(reasoner, task), problems, rollouts, _thinking(episodes), ANSWER_TOKENS)
 
 
-def _forced(policy: Policy, task: RootSearch, found: Evaluation) -> Evaluation:
+def _forced(reasoner: Reasoner, task: RootSearch, found: Evaluation) -> Evaluation:
     """The first trace of every problem with budget forcing, to the same thinking budget."""
-    parts = (policy.tokenizer, policy.template)
-    first = found.traces[:: found.rollouts]
-    engine = TransformersEngine(policy.prover.model, FORCED_BATCH_TOKENS)
-    traces = force_on(engine, *parts, first, _thinking(EPISODES), EXTENSIONS)
-    return assess(_prover(policy, task), *parts, found.problems, traces, ANSWER_TOKENS)
+    engine = TransformersEngine(reasoner.model, FORCED_BATCH_TOKENS)
+    small = Reasoner(reasoner.model, reasoner.tokenizer, reasoner.template, engine)
+    traces = small.force_on(found.traces[:: found.rollouts], _thinking(EPISODES), EXTENSIONS)
+    return assess(reasoner, _prover(reasoner, task), found.problems, traces, ANSWER_TOKENS)
 
 
 def _thinking(episodes: int) -> Sampling:
     return Sampling((EPISODE_TOKENS + 1) * episodes, 1.0, seed=SEED)
 
 
-def _prover(policy: Policy, task: RootSearch) -> ExactProver:
-    own = policy.prover
-    return ExactProver(own.model, policy.tokenizer, policy.template, task, batch_tokens=own.batch_tokens)
+def _prover(reasoner: Reasoner, task: RootSearch) -> ExactProver:
+    return ExactProver(reasoner, task, batch_tokens=TrainConfig.prover_batch_tokens)
 
 
 def _shapes(found: Evaluation) -> dict[str, np.ndarray]:
@@ -136,10 +131,11 @@ def _shapes(found: Evaluation) -> dict[str, np.ndarray]:
     }
 
 
-def _votes(policy: Policy, problems: Sequence[Problem]) -> dict[str, np.ndarray]:
+def _votes(reasoner: Reasoner, problems: Sequence[Problem], thinking: int) -> dict[str, np.ndarray]:
     repeated = [p for p in problems for _ in range(VOTES)]
-    traces = policy.answer(policy.think(repeated, SEED), SEED + 1)
-    texts = [parse_answer(policy.template, decode(policy.tokenizer, t.answer_ids)) for t in traces]
+    thoughts = reasoner.think(repeated, Sampling(thinking, 1.0, seed=SEED))
+    traces = reasoner.answer(thoughts, Sampling(int(ANSWER_TOKENS), 1.0, seed=SEED + 1))
+    texts = [reasoner.read(t.answer_ids) for t in traces]
     answers = [int(text) if text.isdecimal() else 0 for text in texts]
     tokens = [len(t.prompt_ids) + len(t.thought_ids) + 3 + len(t.answer_ids) for t in traces]
     shape = (len(problems), VOTES)

@@ -9,19 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.records import RUNS, read_facts
-from mrt_lib.arms import (
-    GRPO,
-    Arm,
-    GRPOExact,
-    LengthPenalty,
-    MRTExact,
-    MRTOffline,
-    MRTOnline,
-    PrefixOutcome,
-    ShuffledProgress,
-)
-from mrt_lib.training.losses import LossConfig
+from mrt_lib.arms import GRPO, Arm, GRPOExact, LengthPenalty, MRTExact, MRTOffline, MRTOnline
 from mrt_lib.tasks import SHIPPED
+from mrt_lib.training.losses import LossConfig
+from recipes.controls import PrefixOutcome, ShuffledProgress
 
 STEPS, PROMPTS, GROUP = 160, 8, 4
 PLENTY = {"steps": 80, "prompts": 32, "group": 8}
@@ -41,29 +32,29 @@ class ArmSpec:
     """An arm and its tuning.
 
     Attributes:
-        build: the arm for one value of its knob and a budget in episodes.
+        build: the arm for one value of its knob.
         knobs: the value at which learning rates are tried, and two others to try at the best rate.
         like: the arm whose tuned learning rate and knob are taken over instead.
         rate_of: the arm whose tuned learning rate is taken, in a control of the rate.
     """
 
-    build: Callable[[Any, int], Arm]
+    build: Callable[[Any], Arm]
     knobs: tuple[Any, ...] = ()
     like: str = ""
     rate_of: str = ""
 
 
-def _scaled(build: Callable[..., Arm]) -> Callable[[Any, int], Arm]:
+def _scaled(build: Callable[..., Arm]) -> Callable[[Any], Arm]:
     """An arm whose knob only says whether advantages are divided by the group's standard deviation."""
-    return lambda knob, _: build(scale=knob not in (False, UNSCALED))
+    return lambda knob: build(scale=knob not in (False, UNSCALED))
 
 
-def _paid(build: Callable[..., Arm], alpha: float, **fixed: Any) -> Callable[[Any, int], Arm]:
+def _paid(build: Callable[..., Arm], alpha: float, **fixed: Any) -> Callable[[Any], Arm]:
     """An arm whose knob is alpha, or "unscaled" with the first alpha."""
 
-    def arm(knob: Any, budget: int) -> Arm:
+    def arm(knob: Any) -> Arm:
         own = alpha if knob == UNSCALED else knob
-        return build(alpha=own, budget=budget, scale=knob != UNSCALED, **fixed)
+        return build(alpha=own, scale=knob != UNSCALED, **fixed)
 
     return arm
 
@@ -72,7 +63,7 @@ def _other_rate(arm: str, rate_of: str) -> ArmSpec:
     return replace(ARMS[arm], knobs=(), like=arm, rate_of=rate_of)
 
 
-def _offline(knob: Any, _: int) -> Arm:
+def _offline(knob: Any) -> Arm:
     return MRTOffline("group", scale=False) if knob == UNSCALED else MRTOffline(knob)
 
 
@@ -164,7 +155,7 @@ class Run:
 
     def make_arm(self) -> Arm:
         """The arm with its knob set; an untrained run never uses its own."""
-        return ARMS[self.arm].build(self.knob, self.budget) if self.steps else GRPO()
+        return ARMS[self.arm].build(self.knob) if self.steps else GRPO()
 
     def done(self, runs: Path = RUNS) -> bool:
         """Its records are complete."""

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mrt_lib.files import write_csv
-from mrt_lib.provenance import write_json
+from mrt_lib.files import write_csv, write_json
 
-RUNS = Path("data/results/runs")
+RUNS, SCRATCH = Path("data/results/runs"), Path("build/experiments")
 TOTALS = ("policy_tokens", "prover_tokens", "generate_seconds", "prove_seconds", "update_seconds", "seconds")
 
 

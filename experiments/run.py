@@ -14,14 +14,13 @@ import torch
 
 from experiments.measure import EPISODE_TOKENS, test, validate
 from experiments.plan import TASKS, Run, plan
-from experiments.records import RUNS, TOTALS, write_run
-from mrt_lib.training.adapters import save_adapter
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.provenance import provenance, sha256
-from mrt_lib.thoughts.templates import TESTBED
-from mrt_lib.training.loop import TrainConfig, Trainer, train
+from experiments.records import RUNS, SCRATCH, TOTALS, write_run
+from mrt_lib import Reasoner, TrainConfig, Trainer
+from mrt_lib.files import sha256
+from mrt_lib.provenance import provenance
+from mrt_lib.training import loop
 
-SCRATCH = Path("build/experiments")
+MODELS = Path("data/models")
 VALIDATE_EVERY = 20
 LAST_VALIDATIONS = 2
 
@@ -30,19 +29,20 @@ def execute(run: Run) -> None:
     """Do `run` from its newest checkpoint on and write its records."""
     torch.set_num_threads(1)
     trainer = make_trainer(run)
-    log = train(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, run, rows)) if run.steps else []
+    log: list[loop.Row] = []
+    if run.steps:
+        log = loop.run(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, run, rows))
     started = time.perf_counter()
-    arrays = {} if run.tuning else test(trainer.policy, TASKS[run.task])
+    arrays = {} if run.tuning else test(trainer.policy.reasoner, TASKS[run.task])
     facts = _facts(run, trainer, log) | {"test_seconds": time.perf_counter() - started}
     write_run(RUNS / run.name, facts, log, arrays)
     if run.steps:
         shutil.rmtree(SCRATCH / run.name / "adapter", ignore_errors=True)
-        save_adapter(trainer, SCRATCH / run.name / "adapter")
+        trainer.trained().save(SCRATCH / run.name / "adapter")
 
 
 def make_trainer(run: Run) -> Trainer:
     """The trainer of a run, from the shipped reasoner."""
-    model, tokenizer = load_reasoner(Path("data/models") / run.base)
     task = TASKS[run.task]
     config = TrainConfig(
         steps=max(1, run.steps),
@@ -55,26 +55,25 @@ def make_trainer(run: Run) -> Trainer:
         seed=run.seed,
         checkpoint_every=VALIDATE_EVERY,
     )
-    arm = run.make_arm()
-    return Trainer(model, tokenizer, TESTBED, task, task.problems["train"], arm, config)
+    return Trainer(Reasoner.load(MODELS / run.base), task, task.problems["train"], run.make_arm(), config)
 
 
-def _watch(trainer: Trainer, run: Run, log: list[dict[str, float]]) -> None:
+def _watch(trainer: Trainer, run: Run, log: list[loop.Row]) -> None:
     if len(log) % VALIDATE_EVERY == 0:
-        value = validate(trainer.policy, TASKS[run.task])
+        value = validate(trainer.policy.reasoner, TASKS[run.task])
         log[-1] |= {f"validation_J{k}": float(value[k]) for k in range(1, 9)}
 
 
-def _facts(run: Run, trainer: Trainer, log: list[dict[str, float]]) -> dict[str, Any]:
+def _facts(run: Run, trainer: Trainer, log: list[loop.Row]) -> dict[str, Any]:
     """Provenance and totals of a run."""
-    weights = Path("data/models") / run.base / "model.safetensors"
     validated = [row["validation_J4"] for row in log if "validation_J4" in row][-LAST_VALIDATIONS:]
+    validated = validated or [validate(trainer.policy.reasoner, TASKS[run.task])[4]]
     return {
         "run": asdict(run),
         "arm": repr(trainer.arm),
         "config": asdict(trainer.config),
-        "base_sha256": sha256(weights),
-        "validation_J4": float(np.mean(validated or validate(trainer.policy, TASKS[run.task])[4])),
+        "base_sha256": sha256(MODELS / run.base / "model.safetensors"),
+        "validation_J4": float(np.mean(validated)),
         **{name: sum(row[name] for row in log) for name in TOTALS},
         "provenance": provenance(),
     }

@@ -9,17 +9,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from recipes.verifier import VerifierSettings
+
 from experiments.load import ArmRuns, arm_runs
 from experiments.plan import HEADLINE, Run
+from experiments.records import SCRATCH
 from experiments.records import read_facts as read_run
-from experiments.run import SCRATCH
 from experiments.test_time_results import MODELS, ROWS
-from mrt_lib.training.adapters import WEIGHTS, read_facts, write_facts
-from mrt_lib.training.guards import weights_digest
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.provenance import sha256
+from mrt_lib import Reasoner
+from mrt_lib.adapters import WEIGHTS, base_facts, read_facts, write_facts
+from mrt_lib.files import sha256
 from mrt_lib.thoughts.templates import TESTBED
-from mrt_lib.test_time.verifier import VerifierSettings
 
 ADAPTERS, VERIFIER = Path("data/models/adapters"), Path("data/models/verifier")
 USE = "on its base alone, as a testbed for test-time compute; of no use for anything else"
@@ -36,7 +36,6 @@ def ship(arm: ArmRuns) -> None:
     base = Path("data/models") / run.base
     if sha256(base / "model.safetensors") != facts["base_sha256"]:
         raise ValueError(f"{run.name} was trained from another {base}")
-    model, _ = load_reasoner(base)
     numbers = _card(run.task, run.seed) | {
         "made by": f"`python -m experiments.run {run.name}`",
         "steps": run.steps,
@@ -48,8 +47,8 @@ def ship(arm: ArmRuns) -> None:
         "other seeds": "data/results/arms.csv has what the arm does on average",
         "base sha256": facts["base_sha256"],
     }
-    made = {"arm": facts["arm"], "task": run.task, "template": TESTBED.name, "base": str(base)}
-    made |= {"base_digest": weights_digest(model), "dtype": "float32"}
+    made = {"arm": facts["arm"], "task": run.task, "template": TESTBED.name}
+    made |= base_facts(Reasoner.load(base).model, str(base))
     write_facts(folder, made | {"numbers": numbers, "provenance": facts["provenance"]})
 
 

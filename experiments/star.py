@@ -13,41 +13,42 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from experiments.__main__ import command_line
 from experiments.headline import ratio_of_gains
 from experiments.load import arm_runs
 from experiments.measure import EPISODE_TOKENS, test_thoughts, validate
 from experiments.plan import BUDGETS, RATES, TASKS, TUNING_SEED
-from experiments.records import read_arrays, read_facts, write_run
-from experiments.run import SCRATCH
+from experiments.records import SCRATCH, read_arrays, read_facts, write_run
+from experiments.run import MODELS
+from experiments.schedule import command_line
 from experiments.statistics import difference
-from mrt_lib.arms import ImitateAll, MRTSTaR, STaR, StarArm
-from mrt_lib.training.supervised import FinetuneConfig
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.provenance import SUMMARY, provenance, record, sha256
-from mrt_lib.training.star import StarTrainer, run_star
+from mrt_lib import Reasoner, TrainConfig, Trainer
+from mrt_lib.arms import ImitateAll, ImitationArm, MRTSTaR, STaR
+from mrt_lib.files import sha256
 from mrt_lib.measure.stats import bootstrap_nested
-from mrt_lib.thoughts.templates import TESTBED
-from mrt_lib.training.config import StarConfig
+from mrt_lib.provenance import provenance
+from mrt_lib.training import loop
+from mrt_lib.training.config import Imitation
+from tools.summary import SUMMARY, record
 
 RUNS = Path("data/results/star")
 TASK = "root_search_31"
 BASES = ("base", "weak", "strong")
 SEEDS = range(5)
-ITERATIONS, STEPS, STEP_TOKENS = 3, 80, 1024
+ITERATIONS, STEPS, STEP_TOKENS, MICRO_BATCH_TOKENS = 3, 80, 1024, 2048
 COMMAND = "python -m experiments.star"
-ARMS: dict[str, StarArm] = {
+ARMS: dict[str, ImitationArm] = {
     "star": STaR(),
     "mrt_star_rank": MRTSTaR("rank"),
     "mrt_star_cut": MRTSTaR("cut"),
     "imitate_all": ImitateAll(),
 }
+KINDS = ("policy", "prover", "learnt")
 READINGS, CONTROL = ("mrt_star_rank", "mrt_star_cut"), "imitate_all"
 
 
 @dataclass(frozen=True)
 class StarRun:
-    """One run: key of `ARMS`, peak learning rate, seed, shipped reasoner, optimiser steps per iteration."""
+    """One run: key of `ARMS`, peak learning rate, seed, shipped reasoner, optimiser steps per collection."""
 
     arm: str
     rate: float
@@ -96,38 +97,39 @@ def execute(run: StarRun) -> None:
     """Do `run` from its newest checkpoint on and write its records."""
     torch.set_num_threads(1)
     trainer = make_trainer(run)
-    log = run_star(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, rows))
-    arrays = {} if run.tuning else test_thoughts(trainer.policy, TASKS[TASK])
+    log = loop.run(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, rows))
+    arrays = {} if run.tuning else test_thoughts(trainer.policy.reasoner, TASKS[TASK])
     facts = {
         "run": asdict(run),
         "arm": repr(trainer.arm),
         "config": asdict(trainer.config),
-        "base_sha256": sha256(Path("data/models") / run.base / "model.safetensors"),
+        "base_sha256": sha256(MODELS / run.base / "model.safetensors"),
         "validation_J4": log[-1]["validation_J4"],
-        "policy_tokens": sum(row["policy_tokens"] for row in log),
-        "prover_tokens": sum(row["prover_tokens"] for row in log),
-        "learnt_tokens": sum(row["learnt_tokens"] for row in log),
+        **{f"{kind}_tokens": sum(row[f"{kind}_tokens"] for row in log) for kind in KINDS},
         "provenance": provenance(),
     }
     write_run(RUNS / run.name, facts, log, arrays)
 
 
-def make_trainer(run: StarRun) -> StarTrainer:
+def make_trainer(run: StarRun) -> Trainer:
     """The trainer of a run, from the shipped reasoner."""
-    model, tokenizer = load_reasoner(Path("data/models") / run.base)
     task = TASKS[TASK]
-    config = StarConfig(
-        FinetuneConfig(run.steps, run.rate, run.steps // 10, checkpoint_every=run.steps),
-        STEP_TOKENS,
-        ITERATIONS,
+    config = TrainConfig(
+        steps=ITERATIONS,
+        prompts=None,
         thinking_tokens=EPISODE_TOKENS * BUDGETS[TASK],
+        episodes=BUDGETS[TASK],
+        learning_rate=run.rate,
+        warmup=run.steps // 10,
+        imitation=Imitation(run.steps, STEP_TOKENS),
+        micro_batch_tokens=MICRO_BATCH_TOKENS,
         seed=run.seed,
     )
-    return StarTrainer(model, tokenizer, TESTBED, task, task.problems["train"], ARMS[run.arm], config)
+    return Trainer(Reasoner.load(MODELS / run.base), task, task.problems["train"], ARMS[run.arm], config)
 
 
-def _watch(trainer: StarTrainer, log: list[dict[str, float]]) -> None:
-    value = validate(trainer.policy, TASKS[TASK])
+def _watch(trainer: Trainer, log: list[loop.Row]) -> None:
+    value = validate(trainer.policy.reasoner, TASKS[TASK])
     log[-1] |= {f"validation_J{k}": float(value[k]) for k in range(1, 9)}
 
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from recipes.verifier import Verifier, VerifierSettings, load_verifier, save_verifier, train_verifier
 
 from experiments.records import read_facts, write_run
 from experiments.test_time_results import COMMAND, KINDS, KS, MODELS, ROWS, write_results
-from mrt_lib.training.adapters import merge
+from mrt_lib import Reasoner
 from mrt_lib.arms.base import repeat
 from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.provenance import provenance, sha256
+from mrt_lib.files import sha256
+from mrt_lib.provenance import provenance
 from mrt_lib.tasks import Problem, RootSearch
-from mrt_lib.thoughts.templates import TESTBED
 from mrt_lib.test_time import (
     Beam,
     BestOfN,
@@ -32,20 +32,14 @@ from mrt_lib.test_time import (
     PassAtK,
     Solver,
     StopAndVote,
-    Verifier,
-    load_verifier,
-    save_verifier,
-    train_verifier,
 )
 from mrt_lib.test_time.base import stopped
-from recipes.calibration import calibration
 from mrt_lib.test_time.parallel import Samples, draw
-from mrt_lib.test_time.verifier import VerifierSettings
 from mrt_lib.thoughts.traces import Trace
+from recipes.calibration import calibration
 
 BASE, ADAPTERS = Path("data/models/base"), Path("data/models/adapters")
 VERIFIER = Path("data/models/verifier")
-SCRATCH = Path("build/experiments/test_time")
 TASK = RootSearch(31)
 CONTEXT, EPISODE_TOKENS, ANSWER_TOKENS = 44, 16, 2
 SAMPLES, STREAMS, SEED = 16, 2, 0
@@ -83,12 +77,9 @@ def parallel(solver: Solver, samples: Samples, verifier: Verifier) -> Iterator[t
 
 def solver_of(name: str, thinking: int = CONTEXT) -> Solver:
     """The shipped base, or an adapter merged into it."""
-    folder = BASE if name == "base" else SCRATCH / name
-    if not folder.exists():
-        merge(BASE, ADAPTERS / name, folder)
-    model, tokenizer = load_reasoner(folder)
-    engine = TransformersEngine(model, BATCH_TOKENS)
-    return Solver(engine, tokenizer, TESTBED, TASK, Sampling(thinking), Sampling(ANSWER_TOKENS))
+    reasoner = Reasoner.load(BASE if name == "base" else ADAPTERS / name)
+    reasoner.engine = TransformersEngine(reasoner.model, BATCH_TOKENS)
+    return Solver(reasoner, TASK, Sampling(thinking), Sampling(ANSWER_TOKENS))
 
 
 def execute(name: str, verifier: Verifier) -> None:
@@ -118,22 +109,20 @@ def execute(name: str, verifier: Verifier) -> None:
 
 def make_verifier() -> Verifier:
     """The shipped verifier, trained first if it is missing."""
-    base, tokenizer = load_reasoner(BASE)
     if not VERIFIER.exists():
         started, pairs = time.perf_counter(), []
         for name in MODELS:
             pairs += _graded(solver_of(name, 2 * CONTEXT), TASK.problems["train"], SEED + 1)
         traces, right = zip(*pairs, strict=True)
         settings = VerifierSettings(verdicts=("high", "low"))
-        found = train_verifier(base, tokenizer, TESTBED, traces, right, settings)
-        base = load_reasoner(BASE)[0]
+        found = train_verifier(Reasoner.load(BASE), traces, right, settings)
         numbers = {"made by": f"`{COMMAND}`", "traces": len(traces), "share right": float(np.mean(right))}
         numbers |= {
             "seconds": time.perf_counter() - started,
             "base sha256": sha256(BASE / "model.safetensors"),
         }
-        save_verifier(found, VERIFIER, base, {"task": TASK.name, "numbers": numbers})
-    return load_verifier(base, tokenizer, VERIFIER)
+        save_verifier(found, VERIFIER, Reasoner.load(BASE), {"task": TASK.name, "numbers": numbers})
+    return load_verifier(Reasoner.load(BASE), VERIFIER)
 
 
 def _graded(solver: Solver, problems: Sequence[Problem], seed: int) -> list[tuple[Trace, float]]:

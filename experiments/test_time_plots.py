@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from mrt_lib.palette import LABELS, SERIES
+from experiments.palette import LABELS, SERIES
 from mrt_lib.plots import draw_curves
 
 

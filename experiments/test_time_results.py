@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from experiments.records import read_arrays, read_facts, write_table
-from mrt_lib.provenance import record
 from mrt_lib.measure.stats import Interval, bootstrap, bootstrap_means
 from mrt_lib.test_time import Outcome
+from tools.summary import record
 
 ROWS, TABLE = Path("data/results/test_time"), Path("data/results/test_time.csv")
 MODELS = ("base", "grpo", "mrt_regret_to_go")

@@ -44,7 +44,7 @@ FACE = {
         "mrt_lib.arms",
     ),
 }
-__all__ = [*FACE, "__version__"]  # noqa: PLE0604
+__all__ = [*FACE, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -92,10 +92,10 @@ def claim(folder: str | Path, identity: Mapping[str, Any]) -> None:
 def settings_of(thing: Any) -> Any:
     """What an arm or a template is, as JSON: its class and its settings, so that equal ones are equal.
 
-    Fields of a dataclass, or the attributes of any other object, which must be plain values themselves.
+    Fields of a dataclass, or the attributes of any other object; a function is its name and its code.
 
     Raises:
-        ValueError: an attribute that has no settings of its own, such as a function.
+        ValueError: an attribute that has no settings of its own, such as an array.
     """
     if thing is None or isinstance(thing, str | int | float | bool):
         return thing
@@ -103,12 +103,15 @@ def settings_of(thing: Any) -> Any:
         return [settings_of(item) for item in thing]
     if isinstance(thing, dict):
         return {str(key): settings_of(value) for key, value in thing.items()}
-    if callable(thing) or not hasattr(thing, "__dict__"):
+    if (code := getattr(thing, "__code__", None)) is not None:
+        plain = [repr(constant) for constant in code.co_consts if not hasattr(constant, "co_code")]
+        return f"{thing.__qualname__} {digest(code.co_code.hex(), *code.co_names, *plain)}"
+    if not hasattr(thing, "__dict__") and not is_dataclass(thing):
         raise ValueError(
-            f"{thing!r} is no plain setting, so a run with it could not be told from another; "
-            "keep numbers, texts, lists, dicts or dataclasses in attributes"
+            f"{thing!r} is no plain setting, so a run with it could not be told from another; keep numbers, "
+            "texts, lists, dicts, functions or objects with such attributes"
         )
-    own = asdict(thing) if is_dataclass(thing) and not isinstance(thing, type) else vars(thing)
+    own = asdict(thing) if is_dataclass(thing) else vars(thing)
     return {"class": type(thing).__qualname__} | {name: settings_of(value) for name, value in own.items()}
 
 

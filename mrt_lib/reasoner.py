@@ -118,7 +118,9 @@ class Reasoner:
     @classmethod
     def _with_adapter(cls, folder: Path, template: Template | None, engine: str) -> Reasoner:
         if engine != "transformers":
-            raise ValueError(f"{folder} holds an adapter; save it merged, then load that with engine={engine!r}")
+            raise ValueError(
+                f"{folder} holds an adapter; save it merged, then load that with engine={engine!r}"
+            )
         facts = read_facts(folder)
         model, tokenizer = load_model(facts["base"], facts["dtype"])
         plain = copy.deepcopy(model)
@@ -281,9 +283,7 @@ class Reasoner:
             else:
                 save_adapter(self.adapter, self.facts, filling)
 
-    def _longer(
-        self, trace: Trace, ids: list[int], log_probs: list[float], finished: bool = False
-    ) -> Trace:
+    def _longer(self, trace: Trace, ids: list[int], log_probs: list[float], finished: bool = False) -> Trace:
         """The trace with new tokens, of which the last is the thought's end if `finished`."""
         thought = trace.thought_ids + ids[: len(ids) - finished]
         return replace(
@@ -302,7 +302,9 @@ def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTraine
     if not any((folder / file).is_file() for file in WEIGHTS):
         missing.append(WEIGHTS[0])
     if missing:
-        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; `make base` trains the shipped reasoners")
+        raise FileNotFoundError(
+            f"{folder} lacks {', '.join(missing)}; `make base` trains the shipped reasoners"
+        )
     if dtype == "auto":
         dtype, reason = hardware_dtype()
         print(f"weights in {dtype}: {reason}")
@@ -351,8 +353,10 @@ def hardware_dtype() -> tuple[str, str]:
 def choose_dtype(capability: tuple[int, int] | None, cpu_bf16: bool = False) -> tuple[str, str]:
     """The torch dtype's name and the reason, from the GPU's compute capability or None for a CPU."""
     if capability is None:
-        return ("bfloat16", "this CPU has bf16 instructions") if cpu_bf16 else (
-            "float32", "this CPU has no bf16 instructions"
+        return (
+            ("bfloat16", "this CPU has bf16 instructions")
+            if cpu_bf16
+            else ("float32", "this CPU has no bf16 instructions")
         )
     name = f"sm{capability[0]}{capability[1]}"
     if capability >= (8, 0):

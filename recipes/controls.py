@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrt_lib.arms.base import Policy, Rollout, repeat
+from mrt_lib.arms import MRTExact, Policy, Rollout
+from mrt_lib.arms.base import repeat
 from mrt_lib.arms.credit import centre_by_episode, episode_credits, group_advantages, outcome_alone, spread
-from mrt_lib.arms.mrt_exact import MRTExact
 from mrt_lib.arms.mrt_offline import continued_rollouts, stale_prefixes
 from mrt_lib.tasks.base import Problem
 

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mrt_lib.engines.batching import by_length
+from mrt_lib.engines.base import by_length
 from mrt_lib.measure.prover import PrefixValues, right_answer_ids
-from mrt_lib.rollouts import closing_ids
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
-from mrt_lib.thoughts.templates import Template
 from mrt_lib.thoughts.traces import Trace
 
 
@@ -20,15 +18,9 @@ class SeparateProver:
     """Exact values by one forward pass per prefix and right answer, batched by length."""
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        template: Template,
-        task: Task,
-        temperature: float = 1.0,
-        batch_tokens: int = 8192,
+        self, reasoner: Reasoner, task: Task, temperature: float = 1.0, batch_tokens: int = 8192
     ) -> None:
-        self.model, self.tokenizer, self.template, self.task = model, tokenizer, template, task
+        self.reasoner, self.task, self.model = reasoner, task, reasoner.model
         self.temperature, self.batch_tokens = temperature, batch_tokens
 
     def values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[PrefixValues]:
@@ -36,8 +28,8 @@ class SeparateProver:
         places, prompts, answers = [], [], []
         for i, (problem, trace) in enumerate(zip(problems, traces, strict=True)):
             for j in range(trace.n_episodes + 1):
-                prompt = trace.prefix(j) + closing_ids(self.tokenizer, self.template, trace, j)
-                for ids in right_answer_ids(self.tokenizer, self.template, self.task, problem):
+                prompt = trace.prefix(j) + self.reasoner.close(trace, j)
+                for ids in right_answer_ids(self.reasoner, self.task, problem):
                     places.append((i, j))
                     prompts.append(prompt)
                     answers.append(ids)

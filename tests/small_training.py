@@ -10,17 +10,14 @@ import peft  # noqa: F401  imported here once for all processes
 import torch
 from transformers import Qwen3ForCausalLM  # noqa: F401
 
-from mrt_lib.arms import GRPO, MRTExact, MRTOffline, MRTOnline
+from mrt_lib.arms import GRPO, MRTExact, MRTOffline, MRTOnline, MRTSTaR, STaR
 from mrt_lib.files import load_checkpoint
-from mrt_lib.training.supervised import FinetuneConfig
+from mrt_lib.reasoner import Reasoner
+from mrt_lib.tasks import RootSearch
+from mrt_lib.training.config import Imitation, TrainConfig
+from mrt_lib.training.loop import Trainer, run
 from mrt_lib.training.lora import LoraSettings
 from mrt_lib.training.losses import LossConfig
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.training.star import StarTrainer
-from mrt_lib.tasks import RootSearch
-from mrt_lib.thoughts.templates import TESTBED
-from mrt_lib.training.config import StarConfig
-from mrt_lib.training.loop import TrainConfig, Trainer, train
 
 TASK = RootSearch(31)
 SETTINGS = {
@@ -41,26 +38,23 @@ CASES = {
     "mrt_online": (MRTOnline(branches=2), {"loss": LossConfig("dr_grpo"), "updates": 2}),
     "grpo_full": (GRPO(), {"lora": None, "learning_rate": 1e-3, "loss": LossConfig("grpo")}),
 }
+# What an arm that imitates learns from a collection; its steps are iterations.
+IMITATING = {"steps": 2, "prompts": None, "group": 4, "imitation": Imitation(4, 100), "micro_batch_tokens": 2048}
+IMITATIONS = {
+    "star": (STaR(), IMITATING),
+    "mrt_star_rank": (MRTSTaR("rank"), IMITATING),
+    "mrt_star_cut": (MRTSTaR("cut"), IMITATING),
+}
 
 
 def trainer(arm, problems=TASK.problems["train"][:5], **changes):
     """On the strong reasoner, so that most groups have a right answer and a signal."""
-    model, tokenizer = load_reasoner("data/models/strong")
-    return Trainer(model, tokenizer, TESTBED, TASK, problems, arm, TrainConfig(**{**SETTINGS, **changes}))
-
-
-def star_trainer(arm, problems=TASK.problems["train"][:5], task=TASK, finetune=None, **changes):
-    """A STaR run on the strong reasoner."""
-    model, tokenizer = load_reasoner("data/models/strong")
-    finetune = finetune or FinetuneConfig(steps=4, learning_rate=1e-2, warmup=1, checkpoint_every=2)
-    settings = {"step_tokens": 100, "iterations": 2, "thinking_tokens": 24, "lora": LoraSettings(4, 16)}
-    return StarTrainer(
-        model, tokenizer, TESTBED, task, problems, arm, StarConfig(finetune, **settings | changes)
-    )
+    config = TrainConfig(**{**SETTINGS, **changes})
+    return Trainer(Reasoner.load("data/models/strong"), TASK, problems, arm, config)
 
 
 def case(name, **changes):
-    arm, settings = CASES[name]
+    arm, settings = (CASES | IMITATIONS)[name]
     return trainer(arm, **{**settings, **changes})
 
 
@@ -97,7 +91,7 @@ def _run(folder, name, changes, weapon, pipe):
     if weapon:
         _arm_against_itself(*weapon)
     try:
-        train(case(name, **changes), folder, lambda log: pipe.send(len(log)))
+        run(case(name, **changes), folder, lambda log: pipe.send(len(log)))
     except KeyboardInterrupt:
         sys.exit(130)
 

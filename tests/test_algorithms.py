@@ -14,19 +14,18 @@ from mrt_lib.arms import (
     MRTOffline,
     MRTOnline,
     Policy,
-    PrefixOutcome,
-    ShuffledProgress,
 )
 from mrt_lib.arms.base import stream
-from mrt_lib.engines import Sampling, TransformersEngine
+from mrt_lib.engines import Sampling
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.reasoner import load_reasoner
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.thoughts.templates import TESTBED, decode
+from mrt_lib.thoughts.templates import decode
+from recipes.controls import PrefixOutcome, ShuffledProgress
 
 TASK = RootSearch(31)
 PROBLEMS = TASK.problems["train"][:3]
-GROUP, BUDGET, SEED = 4, 33, 11
+GROUP, BUDGET, SEED, HORIZON = 4, 33, 11, 3
 ARMS = {
     "grpo": GRPO(),
     "grpo_exact": GRPOExact(),
@@ -44,11 +43,8 @@ EXACT = ("grpo_exact", "mrt_exact", "shuffled")
 @pytest.fixture(scope="module")
 def policy():
     """The base reasoner; its stale snapshot is the weak one, so that nobody mistakes one for the other."""
-    model, tokenizer = load_reasoner("data/models/base")
-    stale, _ = load_reasoner("data/models/weak")
-    prover = ExactProver(model, tokenizer, TESTBED, TASK)
-    engines = (TransformersEngine(model), TransformersEngine(stale))
-    return Policy(*engines, prover, tokenizer, TESTBED, TASK, Sampling(BUDGET), Sampling(2))
+    base, stale = Reasoner.load("data/models/base"), Reasoner.load("data/models/weak")
+    return Policy(base, ExactProver(base, TASK), Sampling(BUDGET), Sampling(2), lambda: stale)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +62,7 @@ def test_every_arm_gives_a_group_for_each_problem_and_an_advantage_for_each_toke
     rollouts, _ = collected[name]
     assert [r.problem for r in rollouts] == [p for p in PROBLEMS for _ in range(GROUP)]
     assert [r.group for r in rollouts] == [0] * 4 + [1] * 4 + [2] * 4
-    for r, advantages in zip(rollouts, ARMS[name].credit(rollouts), strict=True):
+    for r, advantages in zip(rollouts, ARMS[name].credit(rollouts, HORIZON), strict=True):
         assert r.trace.problem_id == r.problem.id
         assert len(r.trace.thought_ids) + r.trace.finished <= BUDGET
         assert len(r.trace.thought_log_probs) == len(r.trace.thought_ids) + r.trace.finished
@@ -92,12 +88,15 @@ def test_no_two_draws_of_a_step_share_their_random_numbers(policy, name):
         def __init__(self, engine):
             self.engine = engine
 
-        def generate(self, prompts, sampling, progress=False):
+        def generate(self, prompts, sampling, limits=None, progress=False):
             seeds.append(sampling.seed)
-            return self.engine.generate(prompts, sampling, progress)
+            return self.engine.generate(prompts, sampling, limits, progress)
 
-    parts = (policy.prover, policy.tokenizer, TESTBED, TASK, policy.thinking, policy.answering)
-    watched = Policy(Recorder(policy.engine), Recorder(policy.stale), *parts)
+    def recorded(reasoner):
+        return Reasoner(reasoner.model, reasoner.tokenizer, reasoner.template, Recorder(reasoner.engine))
+
+    parts = (policy.prover, policy.thinking, policy.answering)
+    watched = Policy(recorded(policy.reasoner), *parts, lambda: recorded(policy.stale()))
     for step_seed in (1, 2):
         ARMS[name].collect(watched, PROBLEMS[:1], 2, step_seed)
     assert len(seeds) == {"grpo": 4, "mrt_offline": 6, "mrt_online": 6}[name]
@@ -105,11 +104,11 @@ def test_no_two_draws_of_a_step_share_their_random_numbers(policy, name):
 
 
 @pytest.mark.parametrize("name", ARMS)
-def test_an_arm_says_whether_it_uses_the_stale_snapshot(policy, name):
+def test_only_prefixes_come_from_a_stale_snapshot(policy, name):
     without = copy.copy(policy)
     without.stale = None
-    if getattr(ARMS[name], "uses_stale", False):
-        with pytest.raises(ValueError, match="says `uses_stale = True`"):
+    if name in PREFIXED:
+        with pytest.raises(ValueError, match="holds no stale snapshot; train with `mrt_lib.train`"):
             ARMS[name].collect(without, PROBLEMS, GROUP, SEED)
     else:
         assert ARMS[name].collect(without, PROBLEMS, GROUP, SEED)
@@ -132,7 +131,7 @@ def test_policy_tokens_are_counted(policy, collected, name):
 
 def test_outcomes_are_scored_and_exact_rewards_are_the_last_value(policy, collected):
     for r in collected["grpo"][0]:
-        answer = decode(policy.tokenizer, r.trace.answer_ids).strip()
+        answer = decode(policy.reasoner.tokenizer, r.trace.answer_ids).strip()
         assert r.reward == float(answer == r.problem.answer)
         assert not r.trace.values
     for name in EXACT:
@@ -144,15 +143,16 @@ def test_alpha_0_is_grpo_with_exact_rewards(collected):
     assert collected["mrt_exact"][0] == rollouts
     for rule in ("progress", "log_progress", "regret_to_go"):
         for scale in (True, False):
-            found = MRTExact(rule, 0.0, scale=scale).credit(rollouts)
-            expected = GRPOExact(scale).credit(rollouts)
+            found = MRTExact(rule, 0.0, scale=scale).credit(rollouts, HORIZON)
+            expected = GRPOExact(scale).credit(rollouts, HORIZON)
             assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def decisions(arm, rollouts):
     """What each episode and each end got on top of the outcome's advantage."""
     found = []
-    for r, total, outcome in zip(rollouts, arm.credit(rollouts), GRPOExact().credit(rollouts), strict=True):
+    totals, outcomes = (one.credit(rollouts, HORIZON) for one in (arm, GRPOExact()))
+    for r, total, outcome in zip(rollouts, totals, outcomes, strict=True):
         extra = total - outcome
         starts = [0, *r.trace.boundaries]
         found += [extra[start] for start in starts[: r.trace.n_episodes + r.trace.finished]]
@@ -210,7 +210,7 @@ def test_same_prefixes_control_stops_nobody(collected):
     assert not any(r.stopped for r in rollouts)
     assert all(r.trace.finished or len(r.trace.thought_ids) == BUDGET for r in rollouts)
     assert [r.given for r in rollouts] == [r.given for r in collected["mrt_offline"][0]]
-    for a, b in zip(PrefixOutcome(False).credit(rollouts), GRPO(False).credit(rollouts), strict=True):
+    for a, b in zip(*(arm(False).credit(rollouts, HORIZON) for arm in (PrefixOutcome, GRPO)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

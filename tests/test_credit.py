@@ -51,19 +51,19 @@ def test_groups_are_compared_apart_wherever_their_rollouts_stand():
 
 
 @pytest.mark.parametrize(
-    ("rule", "budget", "expected"),
+    ("rule", "horizon", "expected"),
     [
         ("progress", 4, [0.2, -0.1]),
         ("log_progress", 4, [math.log(3), math.log(2 / 3)]),
         ("regret_to_go", 4, [(0.2 + 3 * 0.1) / 4, -0.1]),
         ("regret_to_go", 2, [(0.2 + 0.1) / 2, -0.1]),
-        ("regret_to_go", 1, [(0.2 + 0.1) / 2, -0.1]),  # a longer thought has its own length as budget
+        ("regret_to_go", 1, [0.2, 0]),  # what comes after the horizon changes nothing within it
     ],
 )
-def test_credits_of_episodes_and_0_for_the_end(rule, budget, expected):
+def test_credits_of_episodes_and_0_for_the_end(rule, horizon, expected):
     cut, ended = (rollout(finished=f, values=(0.1, 0.3, 0.2)) for f in (False, True))
-    np.testing.assert_allclose(episode_credits(cut, rule, budget), expected, atol=1e-12)
-    np.testing.assert_allclose(episode_credits(ended, rule, budget), [*expected, 0], atol=1e-12)
+    np.testing.assert_allclose(episode_credits(cut, rule, horizon), expected, atol=1e-12)
+    np.testing.assert_allclose(episode_credits(ended, rule, horizon), [*expected, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", ["progress", "log_progress", "regret_to_go"])

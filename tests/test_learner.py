@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 
-from recipes.root_search.base import build_model, build_tokenizer
+from mrt_lib.adapters import merged_weights
 from mrt_lib.files import load_checkpoint, save_checkpoint
-from mrt_lib.training.lora import Learner, LoraSettings, merged_weights
+from mrt_lib.training.lora import Learner, LoraSettings
 from mrt_lib.training.updates import token_log_probs
+from recipes.root_search.base import build_model, build_tokenizer
 
 TOKENIZER = build_tokenizer()
 BASE = build_model(TOKENIZER, seed=0).eval()
@@ -18,7 +19,10 @@ LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 
 
 def learner(lora=LORA, seed=0):
-    return Learner(copy.deepcopy(BASE), lora, seed)
+    """With a stale copy of the untrained weights."""
+    one = Learner(copy.deepcopy(BASE), lora, seed)
+    one.stale_model()
+    return one
 
 
 @torch.no_grad()
@@ -184,19 +188,21 @@ def test_a_learner_goes_on_from_its_state(lora, tmp_path):
 
 
 def test_without_a_stale_copy_everything_else_goes_on():
-    one = Learner(copy.deepcopy(BASE), LORA, 0, keep_stale=False)
+    one = Learner(copy.deepcopy(BASE), LORA, 0)
     assert one.stale is None
     move(one)
     one.publish()
     one.snapshot()
-    other = Learner(copy.deepcopy(BASE), LORA, 1, keep_stale=False)
+    other = Learner(copy.deepcopy(BASE), LORA, 1)
     other.load(one.state())
+    assert other.stale is None
     assert same(weights(one.sampler), weights(other.sampler))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_adapters_of_a_half_precision_base_are_float32(dtype):
     one = Learner(copy.deepcopy(BASE).to(dtype), LORA, seed=0)
+    one.stale_model()
     frozen = base_layers(one)
     move(one)
     one.publish()

@@ -5,12 +5,12 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 import torch
 
-from mrt_lib.training.lora import LoraSettings
-from mrt_lib.training.presets import PRESETS, choose_preset, get_preset, preset_for_this_machine
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import RootSearch
 from mrt_lib.thoughts.templates import TESTBED, encode, encode_prompt
 from mrt_lib.training.config import TrainConfig
+from mrt_lib.training.lora import LoraSettings
+from mrt_lib.training.presets import PRESETS, choose_preset, get_preset, preset_for_this_machine
 
 GIB = 2**30
 

@@ -7,18 +7,19 @@ import pytest
 import torch
 
 from mrt_lib.arms import GRPO, MRTExact, MRTOffline, Policy, Rollout
-from mrt_lib.engines import Sampling, TransformersEngine
+from mrt_lib.engines import Sampling
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.reasoner import load_reasoner
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
 from mrt_lib.thoughts.templates import TESTBED, encode
-from mrt_lib.training.token_rows import TokenRow, collate, token_row
 from mrt_lib.thoughts.traces import Trace
+from mrt_lib.training.token_rows import TokenRow, collate, token_row
 from mrt_lib.training.updates import token_log_probs
 
 TASK = RootSearch(31)
 PROBLEM = TASK.problems["train"][0]
-MODEL, TOKENIZER = load_reasoner("data/models/base")
+BASE = Reasoner.load("data/models/base")
+MODEL, TOKENIZER = BASE.model, BASE.tokenizer
 PROMPT, THOUGHT = [40, 41, 42], [20, 21, 22, 23]
 CLOSE, FORCED = encode(TOKENIZER, "</think>"), encode(TOKENIZER, "time up </think>")
 CPU = torch.device("cpu")
@@ -33,7 +34,7 @@ def rollout(finished, answer=(50, 1), **settings):
 
 def row_of(one, advantages=None):
     numbers = np.arange(1.0, one.tokens + 1) if advantages is None else advantages
-    return token_row(TOKENIZER, TESTBED, one, numbers)
+    return token_row(BASE, one, numbers)
 
 
 def columns(row, places):
@@ -64,9 +65,9 @@ def test_forced_text_is_read_and_not_learnt():
 
 @pytest.mark.parametrize(("closing", "end"), [("up </think>", 8), ("</think> up", 7)])
 def test_of_a_longer_closing_text_only_the_end_itself_is_learnt(closing, end):
-    template = replace(TESTBED, finished_answer=closing)
+    other = Reasoner(MODEL, TOKENIZER, replace(TESTBED, finished_answer=closing))
     one = rollout(finished=True)
-    row = token_row(TOKENIZER, template, one, np.arange(1.0, one.tokens + 1))
+    row = token_row(other, one, np.arange(1.0, one.tokens + 1))
     assert row.ids.tolist() == [*PROMPT, *THOUGHT, *encode(TOKENIZER, closing), 50, 1]
     log_probs, advantages = columns(row, [3, 4, 5, 6, end, 9, 10])
     assert (log_probs[4:], advantages[4:]) == ([-0.5, -0.7, -0.8], [5, 6, 7])
@@ -127,10 +128,8 @@ def test_collate_reads_its_rows_only():
 @pytest.mark.parametrize("arm", [GRPO(), MRTOffline(), MRTExact("progress", 1.0)], ids=repr)
 def test_before_any_update_every_ratio_is_1(arm, temperature):
     """The log-probabilities that the sampler reported are the model's on the row, token by token."""
-    prover = ExactProver(MODEL, TOKENIZER, TESTBED, TASK, temperature)
-    engine = TransformersEngine(MODEL)
     sampling = Sampling(28, temperature), Sampling(2, temperature)
-    policy = Policy(engine, engine, prover, TOKENIZER, TESTBED, TASK, *sampling)
+    policy = Policy(BASE, ExactProver(BASE, TASK, temperature), *sampling, lambda: BASE)
     rollouts = arm.collect(policy, TASK.problems["train"][:3], 4, seed=3)
     assert {r.trace.finished for r in rollouts} == {True, False}
     rows = [row_of(r, np.ones(r.tokens)) for r in rollouts]

@@ -17,10 +17,11 @@ import torch
 from mrt_lib.arms import GRPO, GRPOExact, MRTExact, MRTOffline, Rollout
 from mrt_lib.arms.base import repeat
 from mrt_lib.files import load_checkpoint, save_checkpoint, write_csv
-from mrt_lib.training.interrupts import deferred_interrupt
-from mrt_lib.training.losses import LossConfig
 from mrt_lib.thoughts.traces import Trace, load_traces
-from mrt_lib.training.loop import TrainConfig, train
+from mrt_lib.training.config import TrainConfig
+from mrt_lib.training.guards import deferred_interrupt
+from mrt_lib.training.loop import run
+from mrt_lib.training.losses import LossConfig
 from tests.small_training import CASES, TASK, case, ending, same_bits, trainer
 
 COLUMNS = {"step", "learning_rate", "reward", "value", "progress", "regret", "thought_tokens", "episodes"}
@@ -54,32 +55,32 @@ def stop_after(step):
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_resumed_in_its_middle_ends_in_the_same_bits(name, tmp_path):
     done = case(name).config.checkpoint_every
-    log = train(case(name), tmp_path / "straight")
+    log = run(case(name), tmp_path / "straight")
     assert all(any(row["grad_norm"] > 0 for row in half) for half in (log[:done], log[done:]))
     with pytest.raises(RuntimeError, match="lights out"):
-        train(case(name), tmp_path / "resumed", stop_after(done + 1))
+        run(case(name), tmp_path / "resumed", stop_after(done + 1))
     half = ending(tmp_path / "resumed")
     assert len(half["log"]) == done
-    train(case(name), tmp_path / "resumed")
+    run(case(name), tmp_path / "resumed")
     straight, resumed = ending(tmp_path / "straight"), ending(tmp_path / "resumed")
     assert same_bits(straight, resumed)
     assert not same_bits(straight["learner"]["trained"], half["learner"]["trained"])
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):
-    first = train(trainer(GRPOExact(), steps=1), tmp_path)
-    assert train(trainer(GRPOExact(), steps=1), tmp_path, stop_after(1)) == first
+    first = run(trainer(GRPOExact(), steps=1), tmp_path)
+    assert run(trainer(GRPOExact(), steps=1), tmp_path, stop_after(1)) == first
 
 
 def test_the_seed_decides_the_run(tmp_path):
     for name, seed in (("a", 0), ("b", 1)):
-        train(trainer(GRPOExact(), steps=1, seed=seed), tmp_path / name)
+        run(trainer(GRPOExact(), steps=1, seed=seed), tmp_path / name)
     a, b = (ending(tmp_path / name)["log"][0] for name in "ab")
     assert a["value"] != b["value"]
 
 
 def test_another_run_in_the_same_folder_is_refused_by_name(tmp_path):
-    train(trainer(GRPOExact(), steps=1), tmp_path)
+    run(trainer(GRPOExact(), steps=1), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for arm, changes, name in (
         (GRPOExact(), {"steps": 2}, "steps"),
@@ -89,11 +90,11 @@ def test_another_run_in_the_same_folder_is_refused_by_name(tmp_path):
         (MRTExact("progress", 0.0), {"steps": 1}, "arm"),
     ):
         with pytest.raises(ValueError, match=f"holds a run with another {name}; use a new folder"):
-            train(trainer(arm, **changes), tmp_path)
+            run(trainer(arm, **changes), tmp_path)
     with pytest.raises(ValueError, match="holds a run with another problems; use a new folder"):
-        train(trainer(GRPOExact(), problems=TASK.problems["train"][5:10], steps=1), tmp_path)
+        run(trainer(GRPOExact(), problems=TASK.problems["train"][5:10], steps=1), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert json.loads(before["config.json"])["arm"] == "GRPOExact(scale=True)"
+    assert json.loads(before["config.json"])["arm"] == {"class": "GRPOExact", "scale": True}
 
 
 @pytest.mark.parametrize("arm", [GRPO(), MRTExact("progress", 1.0), MRTOffline()], ids=repr)
@@ -111,7 +112,7 @@ def test_nothing_to_train_on_or_with():
     with pytest.raises(ValueError, match="no problems to train on"):
         trainer(GRPO(), problems=[])
     with pytest.raises(ValueError, match="the arm collected no rollouts"):
-        trainer(SimpleNamespace(collect=lambda *_: [])).step()
+        trainer(SimpleNamespace(collect=lambda *_: [], credit=lambda *_: [])).step()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_nothing_to_train_on_or_with():
     [
         ({"group": 1}, "a group of 1 has nothing to be compared with"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
-        ({"prompts": 0}, "prompts must be at least 1, got 0"),
+        ({"prompts": 0}, "prompts must be at least 1, or None for all problems, got 0"),
         ({"snapshot_every": 0}, "snapshot_every must be at least 1"),
         ({"updates": 5, "prompts": 4}, "5 updates cannot share 4 problems"),
         ({"lora": None, "loss": LossConfig(kl=0.1)}, "the KL term needs LoRA"),
@@ -131,7 +132,7 @@ def test_configurations_that_make_no_sense(changes, message):
 
 
 def test_the_log_file_has_every_column_and_every_step(tmp_path):
-    log = train(trainer(MRTExact("progress", 1.0), steps=2, checkpoint_every=1), tmp_path)
+    log = run(trainer(MRTExact("progress", 1.0), steps=2, checkpoint_every=1), tmp_path)
     with (tmp_path / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert set(rows[0]) == COLUMNS
@@ -157,7 +158,7 @@ def test_an_arm_without_values_logs_nan_for_them(tmp_path):
 class Explosive(GRPOExact):
     """Advantages that are finite here and infinite in single precision."""
 
-    def credit(self, rollouts):
+    def credit(self, rollouts, horizon):
         return [np.full(r.tokens, 1e300) for r in rollouts]
 
 
@@ -165,7 +166,7 @@ def test_a_step_that_is_not_finite_keeps_its_traces(tmp_path):
     broken = trainer(Explosive())
     before = {name: p.detach().clone() for name, p in broken.learner.trained().items()}
     with pytest.raises(FloatingPointError, match="loss"):
-        train(broken, tmp_path)
+        run(broken, tmp_path)
     assert load_traces(tmp_path / "failed_step.parquet") == [r.trace for r in broken.rollouts]
     assert not broken.log
     assert not (tmp_path / "checkpoint.pt").exists()
@@ -174,7 +175,7 @@ def test_a_step_that_is_not_finite_keeps_its_traces(tmp_path):
 
 def test_advantages_that_are_not_finite_are_refused():
     arm = SimpleNamespace(
-        collect=GRPOExact().collect, credit=lambda rs: [np.full(r.tokens, np.nan) for r in rs]
+        collect=GRPOExact().collect, credit=lambda rs, _: [np.full(r.tokens, np.nan) for r in rs]
     )
     with pytest.raises(ValueError, match="finite advantages"):
         trainer(arm).step()
@@ -188,7 +189,7 @@ def test_every_problem_is_drawn_once_per_round_in_a_new_order(n, prompts):
         drawn.extend(problems)
         return [Rollout(p, trace, i // group, 0.0) for i, p in enumerate(repeat(problems, group))]
 
-    silent = SimpleNamespace(collect=collect, credit=lambda rs: [np.zeros(r.tokens) for r in rs])
+    silent = SimpleNamespace(collect=collect, credit=lambda rs, _: [np.zeros(r.tokens) for r in rs])
     running = trainer(silent, TASK.problems["train"][:n], steps=99, prompts=prompts)
     while len(drawn) < 3 * n:
         running.step()

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 import torch
+from mrt_lib.training.boards import tensorboard
 
 from mrt_lib.arms import GRPO, MRTExact
-from mrt_lib.training.boards import tensorboard
 from mrt_lib.reasoner import load_reasoner
 from mrt_lib.thoughts.templates import TESTBED
 from mrt_lib.training.loop import TrainConfig, Trainer, train

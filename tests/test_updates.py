@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.root_search.base import build_model, build_tokenizer
 from mrt_lib.engines import Sampling, TransformersEngine
+from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.lora import Learner, LoraSettings
 from mrt_lib.training.losses import LossConfig
 from mrt_lib.training.token_rows import TokenRow
 from mrt_lib.training.updates import token_log_probs, update
+from recipes.root_search.base import build_model, build_tokenizer
 
 TOKENIZER = build_tokenizer()
 BASE = build_model(TOKENIZER, seed=0).eval()
@@ -55,9 +56,12 @@ def rows():
     return made
 
 
-def step(one, rows, loss, micro_batch_tokens=10_000, rate=1.0, max_grad_norm=1e9, optimizer=None):
+def step(one, rows, loss, rate=1.0, optimizer=None, limit=LIMIT, **settings):
+    """One optimiser step on all rows."""
+    lora = one.lora or LoraSettings()  # a configuration of every weight refuses the KL term by itself
+    config = TrainConfig(loss=loss, lora=lora, **{"micro_batch_tokens": 10_000, "max_grad_norm": 1e9, **settings})
     optimizer = optimizer or torch.optim.SGD(one.trained().values(), rate)
-    return update(one, optimizer, rows, loss, LIMIT, 1.0, max_grad_norm, micro_batch_tokens)
+    return update(one, optimizer, rows, [0] * len(rows), config, limit)
 
 
 def close(a, b, tolerance=1e-6):
@@ -257,7 +261,7 @@ def test_small_gradients_survive_half_precision(rows):
         one.model.base_model.model.to(dtype)
         for weight in one.trained().values():
             weight.data = weight.data.float()
-        update(one, torch.optim.SGD(one.trained().values(), 1.0), rows, loss, limit, 1.0, 1e9, 10_000)
+        step(one, rows, loss, limit=limit)
         return torch.cat([p.grad.flatten() for p in one.trained().values()])
 
     single, half = gradient(torch.float32), gradient(torch.float16)

@@ -7,9 +7,9 @@ import json
 import re
 from pathlib import Path
 
-from mrt_lib.provenance import read_summary
 from experiments.verdicts import NOT_MEASURED
 from tools.notebook_template import ROOT, badges
+from tools.summary import read_summary
 
 README = ROOT / "README.md"
 NUMBERS = {

@@ -1,4 +1,4 @@
-"""The measured numbers, each with its interval and the command that measures it: data/results/summary.json."""
+"""The measured numbers, each with its interval and its command: data/results/summary.json."""
 
 from __future__ import annotations
 

@@ -1,23 +1,42 @@
-"""STaR: imitate what ended right (arXiv 2203.14465; the baseline of the paper's open-ended STaR runs).
+"""Arms that imitate: STaR, and MRT (STaR), which imitates what made progress and ended right.
 
-    for it in 1..I:                                                     (paper, Algorithm 1 without progress)
+    for it in 1..I:                                               (paper, Figure 6 left and Algorithm 1)
         for x in D:
-            sample traces z = z_0 .. z_{k-1} and answers a from the current policy
-            keep (z, a) if a is right
+            sample traces z = z_0 .. z_{k-1} and answers from the current policy, cut into episodes
+            for each prefix c_j:  J_j = mean correctness of M forced answers           (here also exact)
+            progress of episode j:  J_{j+1} - J_j                                      (Definition 6.1)
+        STaR:  keep whole traces with a right answer                                   (arXiv 2203.14465)
+        MRT:   keep traces that (a) maximise cumulative progress and (b) are followed by a right answer
+               when thinking is ended there
         supervised fine-tuning of the policy on what was kept
 
-An arm that imitates has `keep` in the place of `credit`. `ImitateAll` is the control: as much fine-tuning on
-all that was sampled.
+"There" has two readings, and progress up to prefix j adds up to J_j - J_0 in both:
+
+    "rank"  whole traces:   of each problem's right traces, the one with the largest J_k - J_0
+    "cut"   best prefixes:  every trace up to j* = argmax_j J_j, if the answer given there is right
+
+The answer at a cut is drawn from the policy once, forced, as the answer of a whole trace is drawn once: a
+right answer out of many tries would let lucky prefixes through. Ties go to the shorter thought. What never
+rose above J_0 has made no progress and is not kept. The paper does not say how ties are broken, how many
+traces are sampled or how many iterations there are. `ImitateAll` is the control: as much fine-tuning on all
+that was sampled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
-from mrt_lib.arms.base import Policy, Rollout
-from mrt_lib.arms.grpo import outcome_rollouts
+import numpy as np
+
+from mrt_lib.arms.base import Policy, Rollout, stream, with_traces
+from mrt_lib.arms.credit import groups
+from mrt_lib.arms.mrt_offline import cut
+from mrt_lib.arms.outcome import outcome_rollouts
 from mrt_lib.tasks.base import Problem
+
+Reading = Literal["rank", "cut"]
 
 
 @dataclass(frozen=True)
@@ -40,3 +59,76 @@ class ImitateAll(STaR):
     def keep(self, policy: Policy, rollouts: Sequence[Rollout], seed: int) -> list[Rollout]:  # noqa: ARG002
         """Everything."""
         return list(rollouts)
+
+
+@dataclass(frozen=True)
+class MRTSTaR:
+    """How to read the filter.
+
+    Attributes:
+        reading: "rank" or "cut", see above.
+        branches: M, forced answers per prefix (paper: 20, released analysis: 8); None for exact values.
+    """
+
+    reading: Reading
+    branches: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.reading not in get_args(Reading):
+            raise ValueError(f"reading must be one of {', '.join(get_args(Reading))}, got {self.reading!r}")
+
+    def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
+        """Think, answer and value every prefix.
+
+        Raises:
+            ValueError: exact values of a task that lists no right answers.
+        """
+        if self.branches is None and policy.task.answers(problems[0]) is None:
+            raise ValueError(
+                f"task {policy.task.name!r} lists no finite set of right answers, so values cannot be exact; "
+                "sample them, such as with branches=8"
+            )
+        rollouts = outcome_rollouts(policy, problems, group, seed)
+        pairs = [r.problem for r in rollouts], [r.trace for r in rollouts]
+        if self.branches is None:
+            return with_traces(rollouts, policy.exact_values(*pairs))
+        return with_traces(rollouts, policy.sampled_values(*pairs, self.branches, stream(seed, 2)))
+
+    def keep(self, policy: Policy, rollouts: Sequence[Rollout], seed: int) -> list[Rollout]:
+        """Whole traces ("rank"), or traces cut at their best prefix with a forced answer ("cut")."""
+        if self.reading == "rank":
+            return best_traces(rollouts)
+        risen = [r for r in rollouts if best_prefix(r.trace.values) > 0]
+        prefixes = [best_prefix(r.trace.values) for r in risen]
+        return [r for r in stopped_at(policy, risen, prefixes, stream(seed, 3)) if r.reward == 1]
+
+
+def best_traces(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    """Of each group's right rollouts with progress, the one with most, J_k - J_0; the shorter of equals."""
+    best = []
+    for members in groups(rollouts):
+        right = [rollouts[i] for i in members if rollouts[i].reward == 1 and _gain(rollouts[i]) > 0]
+        if right:
+            best.append(max(right, key=lambda r: (_gain(r), -len(r.trace.thought_ids))))
+    return best
+
+
+def best_prefix(values: Sequence[float]) -> int:
+    """j* = argmax_j J_j, the smallest if several are equal; 0 says that no episode raised the value."""
+    return int(np.argmax(values))
+
+
+def stopped_at(
+    policy: Policy, rollouts: Sequence[Rollout], prefixes: Sequence[int], seed: int
+) -> list[Rollout]:
+    """The rollouts cut after so many episodes, with a new forced answer; uncut ones keep their own."""
+    found = list(rollouts)
+    shorter = [i for i, r in enumerate(rollouts) if prefixes[i] < r.trace.n_episodes]
+    traces = policy.answer([cut(rollouts[i].trace, prefixes[i]) for i in shorter], seed)
+    for i, trace in zip(shorter, traces, strict=True):
+        found[i] = replace(rollouts[i], trace=trace, reward=policy.score(rollouts[i].problem, trace))
+    return found
+
+
+def _gain(rollout: Rollout) -> float:
+    return rollout.trace.values[-1] - rollout.trace.values[0]

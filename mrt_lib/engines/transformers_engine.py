@@ -17,8 +17,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from mrt_lib.engines.batching import by_length
-from mrt_lib.engines.base import Generation, Sampling, check_prompts, context_of, cut_at_stop
+from mrt_lib.engines.base import Generation, Sampling, by_length, check_prompts, context_of, cut_at_stop
 
 
 class TransformersEngine:
@@ -45,7 +44,9 @@ class TransformersEngine:
         results = [Generation([], [], "length")] * (len(prompts) * sampling.n)
         asked = [i for i, limit in enumerate(limits) if limit]
         with _bar(len(asked), progress) as bar:
-            for places in by_length([(len(prompts[i]) + limits[i]) * sampling.n for i in asked], self.batch_tokens):
+            for places in by_length(
+                [(len(prompts[i]) + limits[i]) * sampling.n for i in asked], self.batch_tokens
+            ):
                 chosen = [asked[place] for place in places]
                 rows = [i * sampling.n + branch for i in chosen for branch in range(sampling.n)]
                 room = [limits[i] for i in chosen for _ in range(sampling.n)]

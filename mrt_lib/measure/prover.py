@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from mrt_lib.engines.base import Generation, Sampling
-from mrt_lib.engines.batching import by_length
+from mrt_lib.engines.base import Generation, Sampling, by_length
 from mrt_lib.measure.packing import Branch, PackedBatch, PackedTrace, collate, pack
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from mrt_lib.tasks.base import ListedTask, Problem, Task, read_problems, select, write_problems
 from mrt_lib.tasks.callable import CallableTask, from_callable
-from mrt_lib.tasks.countdown import Countdown
 from mrt_lib.tasks.math import MathTask
 from mrt_lib.tasks.math_sources import PRESETS, Fields, Source
 from mrt_lib.tasks.root_search import RootSearch
@@ -57,7 +56,6 @@ __all__ = [
     "SHIPPED",
     "TASKS",
     "CallableTask",
-    "Countdown",
     "Fields",
     "ListedTask",
     "MathTask",

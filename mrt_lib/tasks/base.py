@@ -61,12 +61,6 @@ class ListedTask(Task, Protocol):
         """All its problems by split."""
 
 
-def write_splits(task: ListedTask, root: str | Path) -> None:
-    """Write `root`/<task name>/<split>.jsonl for every split."""
-    for split, problems in task.problems.items():
-        write_problems(Path(root) / task.name / f"{split}.jsonl", problems)
-
-
 def write_problems(path: str | Path, problems: Iterable[Problem]) -> None:
     """Write problems as JSONL; the file appears whole or not at all."""
     write_text(path, "".join(json.dumps(asdict(p)) + "\n" for p in problems))

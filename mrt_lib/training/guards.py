@@ -1,8 +1,10 @@
-"""What stops a training run early, with a message that says what would be right."""
+"""What stops a training run early: a budget that cannot be right, too little memory, the user."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -51,3 +53,30 @@ def memory_advice(step: int) -> Iterator[None]:
             f"step {step} does not fit in memory; reduce micro_batch_tokens, generation_batch_tokens or "
             f"prover_batch_tokens, then prompts x group: {str(error).splitlines()[0]}"
         ) from error
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C (or a notebook's stop button) back until the yielded function is called.
+
+    That function raises the KeyboardInterrupt that came meanwhile. A second one is raised at once.
+    Outside the main thread, where Python delivers no signals, nothing is held back.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+
+    def hold(number: int, _frame: object) -> None:
+        came.append(number)
+        signal.signal(signal.SIGINT, previous)
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGINT, hold)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -17,19 +17,26 @@ import torch
 
 from mrt_lib.adapters import base_facts
 from mrt_lib.arms.base import Arm, ImitationArm, Policy, Rollout, check_arm
+from mrt_lib.arms.credit import describe
 from mrt_lib.engines.base import ColocatedEngine, Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.files import claim, digest, load_checkpoint, save_checkpoint, settings_of, weights_digest, write_csv
+from mrt_lib.files import (
+    claim,
+    digest,
+    load_checkpoint,
+    save_checkpoint,
+    settings_of,
+    weights_digest,
+    write_csv,
+)
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.thoughts.traces import save_traces
 from mrt_lib.training.config import TrainConfig
-from mrt_lib.training.guards import check_budget, memory_advice
+from mrt_lib.training.guards import check_budget, deferred_interrupt, memory_advice
 from mrt_lib.training.imitation import imitate
-from mrt_lib.training.interrupts import deferred_interrupt
 from mrt_lib.training.lora import Learner
-from mrt_lib.training.metrics import describe
 from mrt_lib.training.supervised import warmup_cosine
 from mrt_lib.training.token_rows import token_row
 from mrt_lib.training.updates import rescored, update
@@ -208,7 +215,10 @@ class Trainer:
         rows, gap = [token_row(self.base, r, a) for r, a in pairs], {}
         if self.engine is not None:
             rows, gap = rescored(self.learner.model, rows, config.temperature, config.micro_batch_tokens)
-        groups, limit = [r.group for r in self.rollouts], config.budget(step).thinking_tokens + config.answer_tokens
+        groups, limit = (
+            [r.group for r in self.rollouts],
+            config.budget(step).thinking_tokens + config.answer_tokens,
+        )
         learnt = update(self.learner, self.optimizer, rows, groups, config, limit)
         learnt["update_seconds"] = time.perf_counter() - updating
         size = float(np.mean(np.abs(np.concatenate(advantages))))

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from mrt_lib.adapters import write_weights
-from mrt_lib.engines.batching import by_length
+from mrt_lib.engines.base import by_length
 from mrt_lib.files import load_checkpoint, save_checkpoint
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from mrt_lib.engines.batching import by_length
-from mrt_lib.training.supervised import autocast
+from mrt_lib.engines.base import by_length
 from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.lora import Learner
 from mrt_lib.training.losses import LossConfig, policy_loss, rollout_weights
+from mrt_lib.training.supervised import autocast
 from mrt_lib.training.token_rows import RowBatch, TokenRow, collate
 
 # Most logits at once, 256 MiB of them in fp32; beyond that, log-probabilities are computed in chunks.

@@ -20,10 +20,10 @@ from transformers import PreTrainedTokenizerBase
 from mrt_lib.arms.base import Policy, Rollout, repeat, stream, with_traces
 from mrt_lib.arms.credit import outcome_alone
 from mrt_lib.arms.mrt_offline import continued_rollouts, cut
-from recipes.backtracking.text import is_backtrack
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.templates import decode
 from mrt_lib.thoughts.traces import Trace
+from recipes.backtracking.text import is_backtrack
 
 
 @dataclass(frozen=True)

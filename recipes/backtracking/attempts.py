@@ -1,6 +1,6 @@
 """Hand-written policies for subset sum: how they decide, where they go back, and the right line to go to.
 
-`backtracking_text.py` writes their attempts as thoughts and reads thoughts back.
+`recipes/backtracking/text.py` writes their attempts as thoughts and reads thoughts back.
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ import numpy as np
 from tokenizers import Regex, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from recipes.root_search.base import build_model, log_uniform, train_and_save, word_tokenizer
+from mrt_lib.tasks.base import Problem
+from mrt_lib.thoughts.templates import TESTBED, encode
 from mrt_lib.training.supervised import Example, FinetuneConfig
 from recipes.backtracking.attempts import Attempt, decided, guess, mixture, random_choice, search_by_lines
-from recipes.backtracking.text import thought_text
-from mrt_lib.tasks.base import Problem
 from recipes.backtracking.subset_sum import DECISIONS, LARGEST_SUM, WORDS, SubsetSum, answer_text
-from mrt_lib.thoughts.templates import TESTBED, encode, encode_prompt
+from recipes.backtracking.text import thought_text
+from recipes.root_search.base import build_model, log_uniform, train_and_save, word_tokenizer
 
 TASK = SubsetSum()
 NAME = "backtracker"
@@ -96,7 +96,7 @@ def example(
     """
     given, learnt = attempts[:learn_from], attempts[learn_from:]
     parts = [
-        (encode_prompt(tokenizer, TESTBED, problem.question), False),
+        (TESTBED.prompt_ids(tokenizer, problem.question), False),
         (encode(tokenizer, thought_text(given)), False),
         (encode(tokenizer, thought_text(learnt)), True),
         (encode(tokenizer, TESTBED.forced_answer if forced else TESTBED.finished_answer), not forced),

@@ -14,19 +14,18 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from recipes.backtracking.base import ANSWER_TOKENS, NAME, TASK
-from recipes.root_search.checks import ROLLOUTS, share, write_card
 from mrt_lib.engines.base import Sampling
-from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.measure.evaluation import Evaluation, evaluate
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.reasoner import load_reasoner
 from mrt_lib.measure.stats import Interval, bootstrap
-from recipes.backtracking.attempts import Attempt, backtracks, decided, is_right
-from recipes.backtracking.text import read_prefix
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem
+from mrt_lib.thoughts.templates import decode
+from recipes.backtracking.attempts import Attempt, backtracks, decided, is_right
+from recipes.backtracking.base import ANSWER_TOKENS, NAME, TASK
 from recipes.backtracking.subset_sum import facts_of, solution_of
-from mrt_lib.thoughts.templates import TESTBED, decode
+from recipes.backtracking.text import read_prefix
+from recipes.root_search.checks import ROLLOUTS, share, write_card
 
 ATTEMPTS = 4
 THINKING = 200  # tokens: four attempts and the ways back need less
@@ -63,12 +62,10 @@ def true_value(problem: Problem, attempts: Sequence[Attempt]) -> float | None:
     return 0.5 ** (len(solution) - len(known)) if known == solution[: len(known)] else 0.0
 
 
-def rollout(folder: Path, problems: Sequence[Problem], seed: int = 0) -> Evaluation:
+def rollout(reasoner: Reasoner, problems: Sequence[Problem], seed: int = 0) -> Evaluation:
     """The reasoner's traces on `problems`, exact values included."""
-    model, tokenizer = load_reasoner(folder)
-    prover = ExactProver(model, tokenizer, TESTBED, TASK)
-    engine, sampling = TransformersEngine(model), Sampling(THINKING, seed=seed)
-    return evaluate(engine, prover, tokenizer, TESTBED, problems, ROLLOUTS, sampling, ANSWER_TOKENS)
+    prover, sampling = ExactProver(reasoner, TASK), Sampling(THINKING, seed=seed)
+    return evaluate(reasoner, prover, problems, ROLLOUTS, sampling, ANSWER_TOKENS)
 
 
 def skills(found: Evaluation, tokenizer: PreTrainedTokenizerBase) -> dict[str, np.ndarray]:
@@ -111,9 +108,9 @@ def quality(folder: Path, problems: Sequence[Problem]) -> dict[str, Interval]:
         Shares right by skill; "judgement_error", the mean of |J - true value|; J before the first attempt
         and after 1, 2 and 4; "attempts" per trace.
     """
-    found = rollout(folder, problems)
-    _, tokenizer = load_reasoner(folder)
-    right = skills(found, tokenizer)
+    reasoner = Reasoner.load(folder)
+    found = rollout(reasoner, problems)
+    right = skills(found, reasoner.tokenizer)
     values = found.by_episode(2 * ATTEMPTS).mean(1)
     attempts = np.array([(t.n_episodes + 1) / 2 for t in found.traces]).reshape(len(problems), -1).mean(1)
     of = dict.fromkeys(SKILLS, "lines") | {"format": "thoughts", "right_line": "backtracks"}

@@ -8,12 +8,12 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from mrt_lib.measure.evaluation import Evaluation
-from recipes.backtracking.attempts import right_line
-from recipes.backtracking.text import is_backtrack, read_prefix
 from mrt_lib.tasks.base import Problem
-from recipes.backtracking.subset_sum import solution_of
 from mrt_lib.thoughts.templates import decode
 from mrt_lib.thoughts.traces import Trace
+from recipes.backtracking.attempts import right_line
+from recipes.backtracking.subset_sum import solution_of
+from recipes.backtracking.text import is_backtrack, read_prefix
 
 
 class WayBack(NamedTuple):

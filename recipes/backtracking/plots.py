@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mrt_lib.plots import LABELS, SERIES
-from mrt_lib.plots import draw_curves
+from mrt_lib.plots import LABELS, SERIES, draw_curves
 
 
 def draw_accuracy(frame: pd.DataFrame, context: int, best: str) -> Figure:

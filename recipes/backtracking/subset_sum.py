@@ -9,8 +9,9 @@ Given different numbers and a target, take or skip each number so that the taken
     </think> Line 1 take Line 2 take Line 3 take Line 4 skip
 
 A line holds its number, the decision, the number decided about and what is left to make; a number larger
-than that is skipped. `backtracking_text.py` writes and reads these thoughts. The answer is one decision per
-line, a single string, so exact values exist. It names the lines, so that a small model finds what to copy.
+than that is skipped. `recipes/backtracking/text.py` writes and reads these thoughts. The answer is one
+decision per line, a single string, so exact values exist. It names the lines, so that a small model finds
+what to copy.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from itertools import product
 
 import numpy as np
 
-from mrt_lib.tasks.base import Problem
+from mrt_lib.tasks import Problem, register
 
 LARGEST = 12
 NUMBERS = range(4, 7)
@@ -143,3 +144,6 @@ def facts_of(problem: Problem) -> tuple[list[int], int]:
 def solution_of(problem: Problem) -> tuple[bool, ...]:
     """For each line, whether the solution takes its number."""
     return tuple(word == "take" for word in problem.answer.split() if word in DECISIONS)
+
+
+register(SubsetSum())

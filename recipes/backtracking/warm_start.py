@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from recipes.backtracking.base import example
+from mrt_lib.tasks.base import Problem
 from mrt_lib.training.supervised import Example
 from recipes.backtracking.attempts import (
     Attempt,
@@ -25,7 +25,7 @@ from recipes.backtracking.attempts import (
     right_line,
     solution_attempt,
 )
-from mrt_lib.tasks.base import Problem
+from recipes.backtracking.base import example
 from recipes.backtracking.subset_sum import SubsetSum
 
 Scheme = Callable[[np.random.Generator, Problem], list[Attempt]]

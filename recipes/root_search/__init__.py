@@ -1,1 +1,1 @@
-"""."""
+"""The reasoners for root search: explorers that demonstrate, training, checks."""

@@ -19,12 +19,13 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from mrt_lib.training.supervised import Example, FinetuneConfig, finetune
-from mrt_lib.provenance import provenance, write_json
+from mrt_lib.files import write_json
+from mrt_lib.provenance import provenance
 from mrt_lib.tasks.base import Problem
-from recipes.root_search.explorers import Trial, explore, mixture, stay_inside, thought_text
 from mrt_lib.tasks.root_search import MAX_CANDIDATES, WORDS, RootSearch
-from mrt_lib.thoughts.templates import TESTBED, encode, encode_prompt
+from mrt_lib.thoughts.templates import TESTBED, encode
+from mrt_lib.training.supervised import Example, FinetuneConfig, finetune
+from recipes.root_search.explorers import Trial, explore, mixture, stay_inside, thought_text
 
 FAMILIES = {RootSearch(31): 0.5, RootSearch(63): 0.3, RootSearch(31, "xx+b"): 0.2}
 
@@ -142,7 +143,7 @@ def _example(
     low, high = trials[-1].interval if trials else (1, task.candidates)
     answer = f"{rng.integers(low, high + 1)} {TESTBED.answer_end}"
     parts = [
-        (encode_prompt(tokenizer, TESTBED, problem.question), False),
+        (TESTBED.prompt_ids(tokenizer, problem.question), False),
         (encode(tokenizer, thought_text(task, trials)), learn_thought),
         (encode(tokenizer, TESTBED.forced_answer if forced else TESTBED.finished_answer), not forced),
         (encode(tokenizer, answer), True),

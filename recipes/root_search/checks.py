@@ -16,18 +16,19 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from recipes.root_search.base import FAMILIES, SHIPPED
 from mrt_lib.engines.base import Sampling
-from mrt_lib.engines.transformers_engine import TransformersEngine
+from mrt_lib.files import sha256, write_json
 from mrt_lib.measure.evaluation import Evaluation, evaluate
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.provenance import provenance, record, sha256, write_json
 from mrt_lib.measure.stats import Interval, bootstrap
+from mrt_lib.provenance import provenance
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem
-from recipes.root_search.explorers import Trial, judge
 from mrt_lib.tasks.root_search import RootSearch
-from mrt_lib.thoughts.templates import TESTBED, decode
+from mrt_lib.thoughts.templates import decode
+from recipes.root_search.base import FAMILIES, SHIPPED
+from recipes.root_search.explorers import Trial, judge
+from tools.summary import record
 
 EPISODES = 16
 EPISODE_TOKENS = 11
@@ -93,13 +94,10 @@ def consistent_values(task: RootSearch, problem: Problem, trials: Sequence[Trial
     return values
 
 
-def rollout(folder: Path, task: RootSearch, problems: Sequence[Problem], seed: int = 0) -> Evaluation:
+def rollout(reasoner: Reasoner, task: RootSearch, problems: Sequence[Problem], seed: int = 0) -> Evaluation:
     """The reasoner's traces on `problems`, exact values included."""
-    model, tokenizer = load_reasoner(folder)
-    prover = ExactProver(model, tokenizer, TESTBED, task)
     sampling = Sampling(EPISODES * EPISODE_TOKENS, seed=seed)
-    engine = TransformersEngine(model)
-    return evaluate(engine, prover, tokenizer, TESTBED, problems, ROLLOUTS, sampling, ANSWER_TOKENS)
+    return evaluate(reasoner, ExactProver(reasoner, task), problems, ROLLOUTS, sampling, ANSWER_TOKENS)
 
 
 def skills(found: Evaluation, tokenizer: PreTrainedTokenizerBase, task: RootSearch) -> dict[str, np.ndarray]:
@@ -134,9 +132,9 @@ def quality(folder: Path, task: RootSearch) -> dict[str, Interval]:
         Shares right by skill; "judgement_error", the mean of |J - 1/|interval left|| over prefixes
         that hold no mistake; "J0" .. "J16"; "episodes" per trace.
     """
-    found = rollout(folder, task, task.problems["test"])
-    _, tokenizer = load_reasoner(folder)
-    right = skills(found, tokenizer, task)
+    reasoner = Reasoner.load(folder)
+    found = rollout(reasoner, task, task.problems["test"])
+    right = skills(found, reasoner.tokenizer, task)
     values = found.by_episode(EPISODES).mean(1)
     lengths = np.array([t.n_episodes for t in found.traces]).reshape(len(found.problems), -1).mean(1)
     result = {s: bootstrap(share, right[s], right["format"], seed=0) for s in SKILLS[1:]}

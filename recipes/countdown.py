@@ -1,8 +1,8 @@
 """Countdown: reach a target with given numbers and + - * /. Problems come from reasoning-gym.
 
 The extra `countdown` brings reasoning-gym; of what it needs, pycosat has no wheel for Python 3.12 and
-newer and is compiled, so a C compiler must be at hand there. Nothing else of mrt_lib needs the extra,
-scoring a countdown answer included.
+newer and is compiled, so a C compiler must be at hand there. Nothing else needs the extra, scoring an
+answer included.
 """
 
 from __future__ import annotations
