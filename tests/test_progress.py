@@ -29,10 +29,10 @@ def test_log_progress_is_nats():
 
 
 def test_regret_to_go_by_hand():
-    # J = .25 .5 1, kept at 1 up to the budget of 4: means of (.25 .75 .75 .75) and (.5 .5 .5)
-    assert regret_to_go([0.25, 0.5, 1], budget=4) == pytest.approx([0.625, 0.5])
-    assert regret_to_go([0.25, 0.5, 1], budget=2) == pytest.approx([0.5, 0.5])
-    assert regret_to_go([0.25], budget=3).shape == (0,)
+    # J = .25 .5 1, kept at 1 up to the horizon of 4: means of (.25 .75 .75 .75) and (.5 .5 .5)
+    assert regret_to_go([0.25, 0.5, 1], horizon=4) == pytest.approx([0.625, 0.5])
+    assert regret_to_go([0.25, 0.5, 1], horizon=2) == pytest.approx([0.5, 0.5])
+    assert regret_to_go([0.25], horizon=3).shape == (0,)
 
 
 @given(traces, spare)
@@ -98,15 +98,15 @@ def test_bad_values(values, message):
             function(values)
 
 
-@pytest.mark.parametrize("budget", [0, -1, 1.0, 2.5, True, "2", None, math.nan])
-def test_bad_budget(budget):
-    with pytest.raises(ValueError, match="budget must be an integer of at least 1"):
-        regret_to_go([0.5], budget)
+@pytest.mark.parametrize("horizon", [0, -1, 1.0, 2.5, True, "2", None, math.nan])
+def test_bad_horizon(horizon):
+    with pytest.raises(ValueError, match="horizon must be an integer of at least 1"):
+        regret_to_go([0.5], horizon)
 
 
-def test_budget_below_the_trace():
-    with pytest.raises(ValueError, match="2 episodes, more than the budget of 1"):
-        regret_to_go([0, 0.5, 1], 1)
+def test_what_comes_after_the_horizon_earns_nothing_and_counts_for_nothing():
+    assert regret_to_go([0, 0.5, 1, 0.25], 1).tolist() == [0.5, 0, 0]
+    assert regret_to_go([0, 0.5, 1, 0.25], 2).tolist() == [0.75, 0.5, 0]
 
 
 @pytest.mark.parametrize("logs", [[], [[-1.0]], [0.1], [-math.inf, -1.0], [math.nan]])

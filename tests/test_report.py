@@ -1,9 +1,11 @@
 """`mrt_lib.report` on a shipped reasoner: exact, sampled, interrupted, and refused."""
 
+import inspect
 import json
 import subprocess
 import sys
 from dataclasses import replace
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -11,14 +13,14 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 import mrt_lib
-from mrt_lib import observation
 from mrt_lib.engines import TransformersEngine
 from mrt_lib.measure.evaluation import assess
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.reasoner import load_reasoner
+from mrt_lib.reasoner import Reasoner
+from mrt_lib.reporting import observation
 from mrt_lib.reporting.page import read_report
 from mrt_lib.tasks import MathTask, Problem, RootSearch, from_callable, write_problems
-from mrt_lib.thoughts.templates import R1, R1_SHORT, TESTBED
+from mrt_lib.thoughts.templates import R1_SHORT, TESTBED
 from mrt_lib.thoughts.traces import load_traces
 
 FOLDER = "data/models/strong"
@@ -29,7 +31,12 @@ SMALL = {"rollouts": 2, "thinking_tokens": 55, "branches": 4}
 
 @pytest.fixture(scope="module")
 def reasoner():
-    return load_reasoner(FOLDER)
+    return Reasoner.load(FOLDER)
+
+
+def with_engine(reasoner, engine, template=None):
+    """The same reasoner, sampled by another engine."""
+    return Reasoner(reasoner.model, reasoner.tokenizer, template, engine)
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +47,10 @@ def straight(tmp_path_factory):
 
 def test_exact_values_of_the_saved_thoughts(straight, reasoner):
     folder, found = straight
-    model, tokenizer = reasoner
     traces = load_traces(folder / "thoughts" / "0000.parquet")
     assert [t.problem_id for t in traces] == [p.id for p in PROBLEMS for _ in range(2)]
-    prover = ExactProver(model, tokenizer, TESTBED, TASK)
-    again = assess(prover, tokenizer, TESTBED, PROBLEMS, traces, found.settings["mean_answer_tokens"])
+    prover = ExactProver(reasoner, TASK)
+    again = assess(reasoner, prover, PROBLEMS, traces, found.settings["mean_answer_tokens"])
     assert found.settings["values"] == "exact"
     np.testing.assert_allclose(
         [t.values[-1] for t in again.traces], [t.values[-1] for t in traces], atol=1e-6
@@ -110,7 +116,7 @@ def test_a_model_of_another_family_with_its_own_template(tmp_path):
     rows = [{"question": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(3)]
     task = MathTask({"train": rows})
     options = {"rollouts": 1, "thinking_tokens": 24, "branches": 2, "answer_tokens": 4, "folder": tmp_path}
-    found = mrt_lib.report((model, tokenizer), task.problems["train"], task, R1_SHORT, **options)
+    found = mrt_lib.report(Reasoner(model, tokenizer, R1_SHORT), task.problems["train"], task, **options)
     # This tokenizer ends a box in several ways, so exact values would be too low.
     assert (found.settings["values"], found.settings["template"]) == ("sampled", "r1_short")
     assert found.number("final_accuracy").value == 0
@@ -123,22 +129,23 @@ class Interrupted(TransformersEngine):
 
     calls, stop_at = 0, 0
 
-    def generate(self, prompts, sampling, progress=False):
+    def generate(self, *arguments, **options):
         self.calls += 1
         if self.calls == self.stop_at:
             raise KeyboardInterrupt
-        return super().generate(prompts, sampling, progress)
+        return super().generate(*arguments, **options)
 
 
 def test_a_run_that_was_interrupted_goes_on_and_ends_like_a_straight_one(reasoner, tmp_path, monkeypatch):
     monkeypatch.setattr(observation, "CHUNK", 4)
-    engines = [Interrupted(reasoner[0]) for _ in range(3)]
-    straight = mrt_lib.report(reasoner, PROBLEMS, engine=engines[0], **SMALL)
+    engines = [Interrupted(reasoner.model) for _ in range(3)]
+    reasoners = [with_engine(reasoner, engine) for engine in engines]
+    straight = mrt_lib.report(reasoners[0], PROBLEMS, **SMALL)
     engines[1].stop_at = 4  # the answers of the second chunk
     with pytest.raises(KeyboardInterrupt):
-        mrt_lib.report(reasoner, PROBLEMS, engine=engines[1], folder=tmp_path, **SMALL)
+        mrt_lib.report(reasoners[1], PROBLEMS, folder=tmp_path, **SMALL)
     assert not (tmp_path / "report.json").exists()
-    resumed = mrt_lib.report(reasoner, PROBLEMS, engine=engines[2], folder=tmp_path, **SMALL)
+    resumed = mrt_lib.report(reasoners[2], PROBLEMS, folder=tmp_path, **SMALL)
     assert [e.calls for e in engines] == [4, 4, 2]
     assert repr(resumed.numbers) == repr(straight.numbers)
     assert (resumed.thoughts, resumed.example) == (straight.thoughts, straight.example)
@@ -160,7 +167,7 @@ def test_problems_from_a_file(reasoner, tmp_path):
 class Untouched:
     """Fails the test if anything is generated."""
 
-    def generate(self, prompts, sampling, progress=False):
+    def generate(self, *_, **__):
         raise AssertionError("generated before the error")
 
 
@@ -180,8 +187,7 @@ TWICE = [*PROBLEMS, replace(PROBLEMS[0], id="other")]
         ([*PROBLEMS, Problem("x", "mine", "q", "a")], {}, "belong to the tasks"),
         (PROBLEMS, {"task": from_callable(lambda *_: [], lambda p, t: False)}, "calls the gold answer"),
         ([PROBLEMS[0], replace(PROBLEMS[1], question="What is x?")], {}, "problem 'root_.*no token"),
-        (PROBLEMS, {"template": R1}, r"tokenizer lacks .*\['testbed'\] fit this tokenizer: give template="),
-        (PROBLEMS, {"thinking_tokens": 3000}, "context of 2048; thinking_tokens can be at most 1999"),
+        (PROBLEMS, {"thinking_tokens": 3000}, "leave at most 1999 of the model's context of 2048"),
         (PROBLEMS, {"thinking_tokens": 0}, "thinking_tokens must be at least 1"),
         (PROBLEMS, {"rollouts": 0}, "rollouts must be at least 1"),
         (PROBLEMS, {"branches": 1}, "branches must be at least 2"),
@@ -191,12 +197,12 @@ TWICE = [*PROBLEMS, replace(PROBLEMS[0], id="other")]
 )
 def test_bad_input_is_refused_before_anything_is_generated(reasoner, tmp_path, problems, options, message):
     with pytest.raises(ValueError, match=message):
-        mrt_lib.report(reasoner, problems, engine=Untouched(), folder=tmp_path, **options)
+        mrt_lib.report(with_engine(reasoner, Untouched()), problems, folder=tmp_path, **options)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_model_without_room_for_a_thought_is_refused(reasoner):
-    tokenizer = reasoner[1]
+    tokenizer = reasoner.tokenizer
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=16,
@@ -207,8 +213,8 @@ def test_a_model_without_room_for_a_thought_is_refused(reasoner):
         head_dim=8,
         max_position_embeddings=40,
     )
-    with pytest.raises(ValueError, match="exceed the model's context of 40; shorten"):
-        mrt_lib.report((Qwen3ForCausalLM(config), tokenizer), PROBLEMS, engine=Untouched())
+    with pytest.raises(ValueError, match="leave nothing; shorten the questions or .*context of 40"):
+        mrt_lib.report(Reasoner(Qwen3ForCausalLM(config), tokenizer, None, Untouched()), PROBLEMS)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +237,26 @@ def test_missing_files_are_named(reasoner):
         mrt_lib.report("nowhere", PROBLEMS)
 
 
-def test_importing_the_package_loads_no_torch():
-    code = "import mrt_lib, sys; mrt_lib.report; print('torch' in sys.modules, 'numpy' in sys.modules)"
+def test_another_template_is_another_run(straight, reasoner):
+    other = with_engine(reasoner, None, replace(TESTBED, continue_markers=("hit",)))
+    with pytest.raises(ValueError, match="holds a run with another template; use a new folder"):
+        mrt_lib.report(other, PROBLEMS, folder=straight[0], **SMALL)
+
+
+def test_the_example_in_the_docstring_runs(tmp_path):
+    example = inspect.getdoc(mrt_lib.report).split("::\n")[1].split("\nThe reasoner")[0]
+    exec(dedent(example), {"folder": tmp_path})
+    assert (tmp_path / "report.html").exists()
+
+
+def test_importing_the_package_loads_nothing_and_its_functions_only_what_they_need():
+    heavy = {"matplotlib", "pandas", "seaborn", "trl", "datasets", "vllm", "peft"}
+    code = f"""
+import sys, mrt_lib
+assert not {{"torch", "numpy"}} & set(sys.modules)
+for name in mrt_lib.__all__:
+    getattr(mrt_lib, name)
+print(sorted({heavy!r} & set(sys.modules)))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == ["False", "False"], done.stderr
+    assert done.stdout.strip() == "[]", done.stderr

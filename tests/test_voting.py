@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib import voting
+from mrt_lib.measure import voting
 from mrt_lib.measure.voting import majority_at_k, pass_at_k
 
 answer_lists = st.lists(st.sampled_from(["7", "8", "9", ""]), min_size=1, max_size=9)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib.reporting.waste import known_from, piecewise_constant, useful_until
+from mrt_lib.measure.progress import known_from, piecewise_constant, useful_until
 
 probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 

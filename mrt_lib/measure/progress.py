@@ -1,11 +1,14 @@
-"""Progress of episodes, and the credit that it earns them.
+"""Progress of episodes, the credit that it earns them, and the places from where on a thought gains nothing.
 
-Values J_0 .. J_k belong to the prefixes c_0 .. c_k of one trace: J_j is the meta-prover's value
-after j finished episodes, J_0 without any thinking. Episode z_e leads from c_e to c_{e+1}.
+Values J_0 .. J_k, shape (k + 1,), are probabilities and belong to the prefixes c_0 .. c_k of one trace: J_j
+is the meta-prover's value after j finished episodes, J_0 without any thinking. Episode z_e leads from c_e
+to c_{e+1}. Every function of values raises ValueError if they are empty, not one-dimensional, not finite or
+outside [0, 1].
 """
 
 from __future__ import annotations
 
+import math
 import operator
 
 import numpy as np
@@ -15,14 +18,8 @@ from numpy.typing import ArrayLike
 def progress(values: ArrayLike) -> np.ndarray:
     """Progress r_e = J_{e+1} - J_e of every episode (paper, Definition 6.1).
 
-    Args:
-        values: J_0 .. J_k, probabilities, shape (k + 1,).
-
     Returns:
         Differences of probabilities in [-1, 1], shape (k,); they add up to J_k - J_0.
-
-    Raises:
-        ValueError: values are empty, not one-dimensional, not finite or outside [0, 1].
     """
     return np.diff(check_values(values))
 
@@ -30,12 +27,9 @@ def progress(values: ArrayLike) -> np.ndarray:
 def log_progress(log_values: ArrayLike) -> np.ndarray:
     """Information gain log J_{e+1} - log J_e of every episode, in nats, shape (k,).
 
-    Args:
-        log_values: log J_0 .. log J_k, natural logarithms, shape (k + 1,).
-
     Raises:
-        ValueError: log values are empty, not one-dimensional, positive or not finite (J = 0 has
-            no logarithm: take an exact prover's values, or a floor).
+        ValueError: log values (natural logarithms, shape (k + 1,)) are empty, not one-dimensional, positive
+            or not finite (J = 0 has no logarithm: take an exact prover's values, or a floor).
     """
     logs = np.asarray(log_values, dtype=float)
     if logs.ndim != 1 or not logs.size:
@@ -66,15 +60,18 @@ def regret_to_go(values: ArrayLike, horizon: int) -> np.ndarray:
     (K - e - 1)/(K - e)), every prefix counts alike: each prefix's own gradient keeps its
     direction, their mixture changes. Stopping at c_k earns 0, so it needs no term.
 
+    AnytimeReasoner (arXiv 2505.13438) already optimises this area under the curve of accuracy against
+    budget, and pays each token the return-to-go of the budgets after it, less a baseline of its own.
+
     Args:
-        values: J_0 .. J_k, probabilities, shape (k + 1,).
+        values: J_0 .. J_k.
         horizon: K, in episodes.
 
     Returns:
         Differences of probabilities in [-1, 1], shape (k,).
 
     Raises:
-        ValueError: bad values (as in `progress`), or a horizon that is no whole number >= 1.
+        ValueError: also for a horizon that is no whole number >= 1.
     """
     gains = progress(values)
     left = np.maximum(check_positive("horizon", horizon) - np.arange(len(gains)), 0)
@@ -101,6 +98,63 @@ def to_tokens(per_episode: ArrayLike, boundaries: ArrayLike) -> np.ndarray:
     if np.any(lengths < 1) or not np.array_equal(ends, boundaries):
         raise ValueError(f"boundaries must be whole and rise strictly from above 0, got {boundaries!r}")
     return np.repeat(numbers, lengths)
+
+
+def known_from(values: ArrayLike, threshold: float = 0.5) -> int | None:
+    """The first prefix from which J stays at `threshold`, in (0, 1], or above; None if it ends below.
+
+    Above 1/2 the right answer beats all rivals together, so a vote of enough answers is sure to be right:
+    from there on, thinking can add certainty and no knowledge. Make values that are shares of sampled answers
+    `piecewise_constant` first, here and in `useful_until`: a lucky draw late in a thought looks like a gain.
+    """
+    own = check_values(values)
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must be a probability in (0, 1], got {threshold}")
+    below = np.flatnonzero(own < threshold)
+    first = int(below[-1]) + 1 if below.size else 0
+    return first if first < len(own) else None
+
+
+def useful_until(values: ArrayLike, margin: float = 0.05) -> int:
+    """Number of episodes up to the last useful one: the first prefix that no later one beats by more
+    than `margin`, in [0, 1). Stopping there would have lost at most `margin` against any later stop.
+
+    A gain that comes in small steps counts as a whole; a recovery from a slump is no gain.
+    """
+    own = check_values(values)
+    if not 0 <= margin < 1:
+        raise ValueError(f"margin must be a difference of probabilities in [0, 1), got {margin}")
+    best_from_here = np.maximum.accumulate(own[::-1])[::-1]
+    return int(np.argmax(best_from_here <= own + margin))
+
+
+def piecewise_constant(values: ArrayLike, answers: int) -> np.ndarray:
+    """Values from samples, `answers` of them at every prefix, as few stretches of constant J as they allow.
+
+    The cut into stretches maximises the binomial log-likelihood minus log(number of answers) / 2 for each
+    stretch (BIC with its level as parameter), found by dynamic programming over all cuts. So a change of
+    J counts once the answers on both sides, taken together, make it plausible; smaller ones are missed.
+
+    Returns:
+        The mean of every prefix's stretch, shape (k + 1,).
+    """
+    own, n = check_values(values), check_positive("answers", answers)
+    right = np.append(0.0, np.cumsum(own * n))
+    penalty = math.log(n * len(own)) / 2
+    cost, start = np.zeros(len(own) + 1), np.zeros(len(own) + 1, dtype=int)
+    for end in range(1, len(own) + 1):
+        drawn = n * (end - np.arange(end))
+        share = np.clip((right[end] - right[:end]) / drawn, 1e-12, 1 - 1e-12)
+        entropy = -share * np.log(share) - (1 - share) * np.log1p(-share)
+        total = cost[:end] + penalty + entropy * drawn
+        start[end] = np.argmin(total)
+        cost[end] = total[start[end]]
+    summed, levels, end = right / n, np.empty(len(own)), len(own)
+    while end:
+        first = start[end]
+        levels[first:end] = np.clip((summed[end] - summed[first]) / (end - first), 0, 1)
+        end = first
+    return levels
 
 
 def check_values(values: ArrayLike, name: str = "values", ndim: int = 1) -> np.ndarray:

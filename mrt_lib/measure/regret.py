@@ -4,7 +4,12 @@ J_j is the value after j finished episodes. Over episodes, regret is a sum (pape
 over tokens it is the area above the curve of value against tokens spent (paper, Figure 9;
 `regret.ipynb` of the released code). That curve starts at (0, 0), is straight between its points and
 stays flat after the last. Tokens are counted the same way for every curve that is compared: prompt,
-prefix, stop text and the mean length of one answer.
+prefix, stop text and the mean length of one answer. AnytimeReasoner (arXiv 2505.13438) trains on the same
+area: the mean over budgets of what is right when the budget ends.
+
+Tokens are those spent at each prefix, finite, at least 0 and never falling, shape (k + 1,); values J_0 ..
+J_k are probabilities of the same shape; a budget C0 is a whole number of tokens, at least 1. Every function
+raises ValueError for anything else.
 
 Two slips of the released analysis code are not reproduced. It divides the answers' tokens by 16
 where there are 8 answers, which halves their cost. And beyond the training budget it appends points
@@ -39,8 +44,7 @@ def cumulative_regret(values: ArrayLike, episodes: int, comparator: ArrayLike = 
         Regret in episodes.
 
     Raises:
-        ValueError: values or comparator outside [0, 1], a comparator that is too short, or
-            `episodes` no whole number >= 1.
+        ValueError: also for a comparator that is too short or `episodes` that are no whole number >= 1.
     """
     own, episodes = check_values(values), check_positive("episodes", episodes)
     best = check_values(comparator, "comparator", ndim=min(np.ndim(comparator), 1))
@@ -51,17 +55,7 @@ def cumulative_regret(values: ArrayLike, episodes: int, comparator: ArrayLike = 
 
 
 def area(tokens: ArrayLike, values: ArrayLike, budget: int) -> float:
-    """Area below the curve of value against tokens, from 0 to `budget`, in tokens (paper, Figure 9).
-
-    Args:
-        tokens: tokens spent at each prefix, not falling, shape (k + 1,).
-        values: J_0 .. J_k, probabilities, shape (k + 1,).
-        budget: C0 in tokens, at least 1.
-
-    Raises:
-        ValueError: tokens negative, falling, empty or of another length than values; values
-            outside [0, 1]; budget no whole number >= 1.
-    """
+    """Area below the curve of value against tokens, from 0 to `budget`, in tokens (paper, Figure 9)."""
     x, y = _curve(tokens, values)
     budget = check_positive("budget", budget)
     inside = x <= budget
@@ -74,17 +68,10 @@ def normalised_regret(
     """Area between the comparator and the curve up to `budget`, over `budget` (paper, Figure 9).
 
     Args:
-        tokens: tokens spent at each prefix, not falling, shape (k + 1,).
-        values: J_0 .. J_k, probabilities, shape (k + 1,).
-        budget: C0 in tokens, at least 1.
-        comparator: None for the oracle, right at every budget; else the (tokens, values) of
-            another curve, read in the same way.
+        comparator: None for the oracle, right at every budget; else the (tokens, values) of another curve.
 
     Returns:
         Regret in [0, 1] against the oracle, in [-1, 1] against another curve.
-
-    Raises:
-        ValueError: as in `area`, for either curve.
     """
     own = area(tokens, values, budget)
     best = budget if comparator is None else area(*comparator, budget)
@@ -149,7 +136,9 @@ def tokens_to_accuracy(budgets: ArrayLike, accuracy: ArrayLike, target: float) -
     Raises:
         ValueError: budgets not rising from above 0, another length, or accuracy or target out of range.
     """
-    x, y = _check_budgets(budgets), check_values(accuracy, "accuracy")
+    x, y = np.asarray(budgets, dtype=float), check_values(accuracy, "accuracy")
+    if x.ndim != 1 or not np.isfinite(x).all() or np.any(np.diff(x, prepend=0) <= 0):
+        raise ValueError(f"budgets must be finite and rise strictly from above 0, got {budgets!r}")
     if len(x) != len(y):
         raise ValueError(f"need one accuracy per budget, got {len(y)} for {len(x)} budgets")
     if not 0 < target <= 1:
@@ -166,10 +155,8 @@ def token_efficiency(
     """How many times more tokens b needs than a for the same mean accuracy (paper, Figures 7 and 8).
 
     Args:
-        budgets: tokens, positive, strictly increasing, shape (b,).
-        accuracy_a: accuracy of a on each problem, shape (problems, b).
-        accuracy_b: accuracy of b on the same problems, same shape.
-        target: accuracy to reach, in (0, 1].
+        budgets, target: as in `tokens_to_accuracy`.
+        accuracy_a, accuracy_b: accuracy on each problem, the same ones, shape (problems, b).
         seed: of the bootstrap.
 
     Returns:
@@ -178,7 +165,7 @@ def token_efficiency(
         ends, to 0 and inf).
 
     Raises:
-        ValueError: shapes that do not fit, fewer than 2 problems, or anything out of range.
+        ValueError: also for shapes that do not fit, or fewer than 2 problems.
     """
     a, b = check_values(accuracy_a, "accuracy_a", 2), check_values(accuracy_b, "accuracy_b", 2)
 
@@ -199,10 +186,3 @@ def _curve(tokens: ArrayLike, values: ArrayLike) -> tuple[np.ndarray, np.ndarray
     if not np.isfinite(x).all() or np.any(np.diff(x) < 0):
         raise ValueError(f"tokens must be finite, at least 0 and never fall, got {tokens!r}")
     return x, np.append(0.0, y)
-
-
-def _check_budgets(budgets: ArrayLike) -> np.ndarray:
-    x = np.asarray(budgets, dtype=float)
-    if x.ndim != 1 or not np.isfinite(x).all() or np.any(np.diff(x, prepend=0) <= 0):
-        raise ValueError(f"budgets must be finite and rise strictly from above 0, got {budgets!r}")
-    return x

@@ -2,6 +2,10 @@
 
 Samples are paired: unit i of every sample is the same problem (or seed), so they are resampled
 together. A difference between two arms is `bootstrap(lambda a, b: a.mean() - b.mean(), a, b, seed=0)`.
+
+All three functions take the `seed` of their own generator (the same seed gives the same bits), the `level`
+of confidence in (0, 1), and the number of `resamples`, at least 2 / (1 - level). They raise ValueError for
+another level, too few resamples, no sample, or too few or unequal units.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ def bootstrap(
     level: float = 0.95,
     resamples: int = 2000,
 ) -> Interval:
-    """Percentile bootstrap over the first axis of `samples`; the same seed gives the same bits.
+    """Percentile bootstrap over the first axis of `samples`.
 
     The ends are order statistics of the resampled statistic, rounded outwards and never
     interpolated, so an infinite end ("never reaches this accuracy") stays infinite. A resample on
@@ -48,17 +52,10 @@ def bootstrap(
     Args:
         statistic: called as `statistic(*samples)`, gives one number, infinite or nan allowed.
         *samples: arrays of shape (n, ...) with the same n >= 2 units, in the same order.
-        seed: of this bootstrap's own generator.
-        level: of confidence, in (0, 1).
-        resamples: at least 2 / (1 - level).
-
-    Raises:
-        ValueError: no sample, too few or unequal units, `level` or `resamples` out of range.
     """
     arrays = _paired(samples, ("units",))
     n = len(arrays[0])
-    estimates = _resample(statistic, arrays, lambda rng: rng.integers(n, size=n), seed, level, resamples)
-    return Interval(float(statistic(*arrays)), *_ends(estimates, level), n)
+    return _interval(statistic, arrays, lambda rng: rng.integers(n, size=n), seed, level, resamples)
 
 
 def bootstrap_nested(
@@ -71,29 +68,20 @@ def bootstrap_nested(
     """Percentile bootstrap over training seeds and problems, crossed.
 
     A resample draws seeds and, apart from them, problems: every drawn seed meets the same drawn
-    problems, as every trained model meets the same test set. Open ends as in `bootstrap`.
+    problems, as every trained model meets the same test set. `statistic` and open ends as in `bootstrap`.
 
     Args:
-        statistic: called as `statistic(*samples)`, gives one number, infinite or nan allowed.
         *samples: arrays of shape (seeds, problems, ...), both at least 2, paired in both.
-        seed: of this bootstrap's own generator.
-        level: of confidence, in (0, 1).
-        resamples: at least 2 / (1 - level).
 
     Returns:
         The interval; its `n` is the number of training seeds.
-
-    Raises:
-        ValueError: no sample, too few or unequal units, `level` or `resamples` out of range.
     """
     arrays = _paired(samples, ("seeds", "problems"))
-    seeds, problems = arrays[0].shape[:2]
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        return np.ix_(rng.integers(seeds, size=seeds), rng.integers(problems, size=problems))
+        return np.ix_(*(rng.integers(n, size=n) for n in arrays[0].shape[:2]))
 
-    estimates = _resample(statistic, arrays, draw, seed, level, resamples)
-    return Interval(float(statistic(*arrays)), *_ends(estimates, level), seeds)
+    return _interval(statistic, arrays, draw, seed, level, resamples)
 
 
 def bootstrap_means(
@@ -104,9 +92,6 @@ def bootstrap_means(
     Args:
         samples: shape (seeds, problems, quantities), at least one seed and two problems, finite.
             With one seed the interval is over problems alone.
-        seed: of this bootstrap's own generator.
-        level: of confidence, in (0, 1).
-        resamples: at least 2 / (1 - level).
     """
     array = np.asarray(samples, dtype=float)
     seeds, problems, _ = array.shape
@@ -114,8 +99,7 @@ def bootstrap_means(
     rng = np.random.default_rng(seed)
     weights = [rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n for n in (seeds, problems)]
     estimates = np.einsum("rs,spq,rp->rq", weights[0], array, weights[1], optimize=True)
-    n = seeds if seeds > 1 else problems
-    means = array.mean((0, 1))
+    n, means = seeds if seeds > 1 else problems, array.mean((0, 1))
     return [Interval(float(m), *_ends(e, level), n) for m, e in zip(means, estimates.T, strict=True)]
 
 
@@ -127,26 +111,24 @@ def _paired(samples: tuple[ArrayLike, ...], axes: tuple[str, ...]) -> list[np.nd
     if len(shapes[0]) < len(axes) or any(shape != shapes[0] for shape in shapes):
         raise ValueError(f"samples must share the axes ({', '.join(axes)}), got shapes {shapes}")
     if min(shapes[0]) < 2:
-        raise ValueError(
-            f"a bootstrap needs at least 2 {' and 2 '.join(axes)}, got {shapes[0]}; "
-            "one alone says nothing about the spread"
-        )
+        needed = f"at least 2 {' and 2 '.join(axes)}"
+        raise ValueError(f"a bootstrap needs {needed}, got {shapes[0]}; one alone says nothing about spread")
     return arrays
 
 
-def _resample(
+def _interval(
     statistic: Callable[..., float],
     arrays: list[np.ndarray],
     draw: Callable[[np.random.Generator], np.ndarray | tuple[np.ndarray, ...]],
     seed: int,
     level: float,
     resamples: int,
-) -> np.ndarray:
-    """The statistic of every resample, shape (resamples,)."""
+) -> Interval:
     _check_level(level, resamples)
     rng = np.random.default_rng(seed)
     draws = (draw(rng) for _ in range(resamples))
-    return np.array([float(statistic(*(array[drawn] for array in arrays))) for drawn in draws])
+    estimates = np.array([float(statistic(*(array[drawn] for array in arrays))) for drawn in draws])
+    return Interval(float(statistic(*arrays)), *_ends(estimates, level), len(arrays[0]))
 
 
 def _check_level(level: float, resamples: int) -> None:
@@ -157,9 +139,7 @@ def _check_level(level: float, resamples: int) -> None:
 
 
 def _ends(estimates: np.ndarray, level: float) -> tuple[float, float]:
-    """Both ends as order statistics; nan counts as -inf below and as inf above."""
     outside = math.floor((1 - level) / 2 * (len(estimates) - 1))
     undefined = np.isnan(estimates)
-    lowest_first = np.sort(np.where(undefined, -np.inf, estimates))
-    highest_first = np.sort(np.where(undefined, np.inf, estimates))[::-1]
-    return float(lowest_first[outside]), float(highest_first[outside])
+    low, high = (np.sort(np.where(undefined, end, estimates)) for end in (-np.inf, np.inf))
+    return float(low[outside]), float(high[len(high) - 1 - outside])

@@ -37,11 +37,10 @@ def majority_at_k(
 ) -> float:
     """Probability that the majority of k of the answers, drawn without replacement, is right.
 
-    As in the released code (`regret_additional.ipynb`; paper, Appendix E): the gold answer wins over
-    its heaviest rival, a tie counts 1/2, and answers that could not be read ("") are no rivals. Without
-    weights ties are common, and 1/2 is counted however many rivals share the lead: each of three
-    different answers would, as the gold one, get 1/2 from their vote, not 1/3. Exact for up to 2000
-    subsets.
+    As in the released code (`regret_additional.ipynb`; paper, Appendix E): the gold answer wins over its
+    heaviest rival, a tie counts 1/2 however many share the lead, so each of three different answers would, as
+    the gold one, get 1/2 from their vote. Answers that could not be read ("") are no rivals. Exact for up to
+    2000 subsets.
 
     Args:
         answers: n answers, "" where nothing was parsed; equal answers must be equal strings.
@@ -49,22 +48,26 @@ def majority_at_k(
         k: answers in a vote, 1 to n.
         mean_log_probs: mean log-probability (nats) of each answer's tokens; a vote then weighs
             2 ** mean_log_prob, to the letter of the released code. None: each weighs 1.
-        seed: of the draws, where there are more than 2000 subsets.
-        draws: how many subsets are then drawn.
+        draws: how many subsets are drawn, with this `seed`, where there are more than 2000.
 
     Raises:
-        ValueError: gold is empty, k is not in 1..n, `mean_log_probs` has another length or is not
-            finite, or `draws` is below 1.
+        ValueError: gold is empty, not 1 <= k <= n, log-probabilities not n or not finite, or draws < 1.
     """
     _check_k(k, len(answers))
     if not gold:
         raise ValueError('gold is empty; "" stands for an answer that could not be read')
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
-    weights = _weights(len(answers), mean_log_probs)
+    logs = np.asarray([0.0] * len(answers) if mean_log_probs is None else mean_log_probs, dtype=float)
+    if logs.shape != (len(answers),) or not np.isfinite(logs).all():
+        raise ValueError(f"mean_log_probs must be {len(answers)} finite numbers, got {mean_log_probs}")
+    weights = np.exp2(logs)
     picked = _subsets(len(answers), k, np.random.default_rng(seed), draws)
-    own = _weight_of(gold, answers, weights, picked)
-    rivals = [_weight_of(rival, answers, weights, picked) for rival in set(answers) - {gold, ""}]
+
+    def weight_of(answer: str) -> np.ndarray:  # in every subset
+        return np.where([other == answer for other in answers], weights, 0.0)[picked].sum(axis=1)
+
+    own, rivals = weight_of(gold), [weight_of(rival) for rival in set(answers) - {gold, ""}]
     best = np.max([np.zeros_like(own), *rivals], axis=0)
     return float(np.mean(np.where(own == best, 0.5 * (own > 0), own > best)))
 
@@ -74,21 +77,8 @@ def _check_k(k: int, n: int) -> None:
         raise ValueError(f"k must be in 1..{n}, the number of answers; got {k}")
 
 
-def _weights(n: int, mean_log_probs: Sequence[float] | None) -> np.ndarray:
-    logs = np.asarray([0.0] * n if mean_log_probs is None else mean_log_probs, dtype=float)
-    if logs.shape != (n,) or not np.isfinite(logs).all():
-        raise ValueError(f"mean_log_probs must be {n} finite numbers, one per answer; got {mean_log_probs}")
-    return np.exp2(logs)
-
-
 def _subsets(n: int, k: int, rng: np.random.Generator, draws: int) -> np.ndarray:
     """Positions of k of n answers, shape (subsets, k): all of them, or `draws` random ones."""
     if math.comb(n, k) <= ENUMERATE:
         return np.array(list(itertools.combinations(range(n), k)))
     return np.argsort(rng.random((draws, n)), axis=1)[:, :k]
-
-
-def _weight_of(answer: str, answers: Sequence[str], weights: np.ndarray, picked: np.ndarray) -> np.ndarray:
-    """Total weight of one answer in every subset, shape (subsets,)."""
-    own = np.where([other == answer for other in answers], weights, 0.0)
-    return own[picked].sum(axis=1)

@@ -1,4 +1,4 @@
-"""What an overthinking report holds; `mrt_lib.reporting.overthinking` fills it, `mrt_lib.reporting.page` saves it."""
+"""What an overthinking report holds: `overthinking` fills it, `page` saves it."""
 
 from __future__ import annotations
 
@@ -99,28 +99,26 @@ class Overthinking:
 
     def number(self, measure: str, **where: float) -> Measured:
         """The one number of that measure, at that `episode`, `votes`, `tokens`; KeyError if not one."""
-        found = [m for m in self.numbers if m.measure == measure and where.items() <= asdict(m).items()]
+        found = [m for m in self.all(measure) if where.items() <= asdict(m).items()]
         if len(found) != 1:
             raise KeyError(f"{len(found)} numbers of {measure!r} at {where}; measures: {sorted(MEASURES)}")
         return found[0]
 
+    def all(self, measure: str) -> list[Measured]:
+        """The numbers of one measure."""
+        return [m for m in self.numbers if m.measure == measure]
+
     def frame(self, measure: str) -> Any:
-        """All numbers of one measure as a pandas DataFrame with the columns of `Measured`."""
+        """The same as a pandas DataFrame with the columns of `Measured`."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(m) for m in self.numbers if m.measure == measure])
-
-    def thoughts_frame(self) -> Any:
-        """The thoughts as a pandas DataFrame with the columns of `Thought`."""
-        import pandas as pd
-
-        return pd.DataFrame([asdict(t) for t in self.thoughts])
+        return pd.DataFrame(self.all(measure))
 
     def to_json(self) -> str:
         """Strict JSON; null stands for an undefined value and for an open end of an interval."""
         parts = asdict(self)
         for row in parts["numbers"]:
-            row |= {name: row[name] if math.isfinite(row[name]) else None for name in OPEN}
+            row |= {name: None for name in OPEN if not math.isfinite(row[name])}
         return json.dumps(parts, indent=1, allow_nan=False) + "\n"
 
     @classmethod
@@ -129,10 +127,10 @@ class Overthinking:
         try:
             parts = json.loads(text)
             rows = [row | {k: v for k, v in OPEN.items() if row[k] is None} for row in parts["numbers"]]
-            example = Example(**parts["example"])
-            example = Example(example.problem, tuple(example.lines), tuple(example.values))
+            own = parts["example"]
             parts["numbers"] = tuple(Measured(**row) for row in rows)
             parts["thoughts"] = tuple(Thought(**row) for row in parts["thoughts"])
-            return cls(**parts | {"example": example})
+            parts["example"] = Example(own["problem"], tuple(own["lines"]), tuple(own["values"]))
+            return cls(**parts)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a report: {error!r}") from None

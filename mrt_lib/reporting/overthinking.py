@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from transformers import PreTrainedTokenizerBase
 
-from mrt_lib.reporting.measured import Example, Measured, Overthinking, Thought
-from mrt_lib.reporting.observation import Observation
+from mrt_lib.measure.progress import known_from, piecewise_constant, useful_until
 from mrt_lib.measure.regret import VOTES, value_at, vote_regret
 from mrt_lib.measure.stats import bootstrap, bootstrap_means
-from mrt_lib.thoughts.templates import decode
 from mrt_lib.measure.voting import majority_at_k
-from mrt_lib.reporting.waste import known_from, piecewise_constant, useful_until
+from mrt_lib.reporting.measured import Example, Measured, Overthinking, Thought
+from mrt_lib.reporting.observation import Observation
+from mrt_lib.thoughts.templates import decode
 
 GRID = 41  # points of the accuracy curve
 GAP = 5  # episodes between two boundaries of the vote regret, as in the released code
@@ -27,7 +26,6 @@ GAP = 5  # episodes between two boundaries of the vote regret, as in the release
 
 def measure(
     observation: Observation,
-    tokenizer: PreTrainedTokenizerBase,
     settings: Mapping[str, Any],
     provenance: Mapping[str, Any],
     optimum: ArrayLike | None = None,
@@ -40,9 +38,7 @@ def measure(
 
     Args:
         observation: of at least 2 problems, with at least 2 answers per prefix.
-        tokenizer: decodes the example.
-        settings: kept in the result, with the options below.
-        provenance: kept in the result.
+        settings, provenance: kept in the result, the former with the options below.
         optimum: J*_0 .. J*_m of the optimal policy where the task knows it (`task.optimal_values`).
         budgets: tokens at which regret is taken; None for 1/4, 1/2, 1 and 2 times the mean cost of a
             whole thought with its answer. Give them in order to compare two models.
@@ -54,21 +50,17 @@ def measure(
         ValueError: too few problems or answers, or an option out of range.
     """
     if observation.branches < 2:
-        raise ValueError("need at least 2 answers per prefix: one half judges where the other half stopped")
+        raise ValueError("need at least 2 answers per prefix: one half values where the other half stopped")
     found = observation.evaluation
     cost = float(np.mean([tokens[-1] for tokens in found.tokens]))
     budgets = [round(cost * part) for part in (0.25, 0.5, 1, 2)] if budgets is None else sorted(budgets)
     best = None if optimum is None else np.asarray(optimum, dtype=float)
     thoughts, waste = _waste(observation, threshold, margin, seed)
-    numbers = [
-        *_shape(observation, seed),
-        *_curves(observation, budgets, best, seed),
-        *waste,
-        *_votes(observation, seed),
-    ]
+    curves = _curves(observation, budgets, best, seed)
+    numbers = (*_shape(observation, seed), *curves, *waste, *_votes(observation, seed))
     options = {"budgets": budgets, "threshold": threshold, "margin": margin, "bootstrap_seed": seed}
-    example = _example(observation, tokenizer, thoughts)
-    return Overthinking({**settings, **options}, dict(provenance), tuple(numbers), thoughts, example)
+    example = _example(observation, thoughts)
+    return Overthinking({**settings, **options}, dict(provenance), numbers, thoughts, example)
 
 
 def _shape(observation: Observation, seed: int) -> Iterator[Measured]:
@@ -98,11 +90,9 @@ def _curves(
     regret = np.stack([found.regret(b) for b in budgets], axis=1)
     yield from _means("regret_oracle", regret, seed, tokens=budgets)
     if optimum is not None:
-        best = [
-            value_at(found.optimum_tokens(i, len(optimum) - 1), optimum, grid)
-            for i in range(len(found.traces))
-        ]
-        yield from _means("optimum_accuracy", _by_problem(observation, best), seed, tokens=grid)
+        spent = [found.optimum_tokens(i, len(optimum) - 1) for i in range(len(found.traces))]
+        best = _by_problem(observation, [value_at(tokens, optimum, grid) for tokens in spent])
+        yield from _means("optimum_accuracy", best, seed, tokens=grid)
         regret = np.stack([found.regret(b, optimum) for b in budgets], axis=1)
         yield from _means("regret_optimum", regret, seed, tokens=budgets)
 
@@ -135,14 +125,12 @@ def _waste(
 def _stop_costs(observation: Observation, margin: float) -> list[float]:
     """J at the end minus J at the stop. Where J is sampled, one half of the answers chooses the stop and
     the other half says what it costs, in turn: a lucky draw cannot do both."""
-    costs = []
+    costs, half = [], observation.branches // 2
     for i, trace in enumerate(observation.evaluation.traces):
-        right = observation.right(i)
+        right = np.array(observation.answers[i]) == observation.problem(i).answer  # (k + 1, branches)
         halves = (right[:, ::2].mean(1), right[:, 1::2].mean(1))
         pairs = [(trace.values, trace.values)] if observation.exact else [halves, halves[::-1]]
-        stops = [
-            useful_until(_clean(observation, own, observation.branches // 2), margin) for own, _ in pairs
-        ]
+        stops = [useful_until(_clean(observation, own, half), margin) for own, _ in pairs]
         costs.append(float(np.mean([v[-1] - v[j] for (_, v), j in zip(pairs, stops, strict=True)])))
     return costs
 
@@ -156,10 +144,11 @@ def _votes(observation: Observation, seed: int) -> Iterator[Measured]:
     longest = max(t.n_episodes for t in found.traces)
     votes = [k for k in VOTES if k <= observation.branches]
     extra = (np.array(votes) - 1) * observation.answer_tokens
-    majorities = [_majorities(observation, i, votes) for i in range(len(found.traces))]
-    accuracy, cost, think = [], [], []
+    majorities, accuracy, cost, think = [], [], [], []
     for i, trace in enumerate(found.traces):
+        gold, prefixes = observation.problem(i).answer, observation.answers[i]
         stops = np.minimum(np.arange(longest + 1), trace.n_episodes)
+        majorities.append(np.array([[majority_at_k(texts, gold, k) for k in votes] for texts in prefixes]))
         accuracy.append(majorities[i][stops])
         cost.append(found.tokens[i][stops][:, None] + extra)
         think.append(value_at(found.tokens[i], trace.values, cost[-1]))
@@ -173,25 +162,16 @@ def _votes(observation: Observation, seed: int) -> Iterator[Measured]:
         yield from _means(name, _by_problem(observation, array), seed, **shared)
     if observation.branches >= VOTES[-1] and longest >= GAP:
         lost = [vote_regret(own[::GAP], longest, GAP) for own in majorities]
-        defined = np.isfinite(lost)
-        yield _ratio("vote_regret", observation, np.nan_to_num(lost), defined, seed)
+        yield _ratio("vote_regret", observation, np.nan_to_num(lost), np.isfinite(lost), seed)
 
 
-def _majorities(observation: Observation, i: int, votes: Sequence[int]) -> np.ndarray:
-    """maj@k at every prefix of trace i, shape (k + 1, votes)."""
-    gold = observation.problem(i).answer
-    return np.array([[majority_at_k(texts, gold, k) for k in votes] for texts in observation.answers[i]])
-
-
-def _example(
-    observation: Observation, tokenizer: PreTrainedTokenizerBase, thoughts: Sequence[Thought]
-) -> Example:
+def _example(observation: Observation, thoughts: Sequence[Thought]) -> Example:
     traces = observation.evaluation.traces
     shares = [1 - t.useful / max(1, t.tokens) for t in thoughts]
     overall = sum(t.tokens - t.useful for t in thoughts) / max(1, sum(t.tokens for t in thoughts))
     i = min(range(len(traces)), key=lambda i: (traces[i].n_episodes < 2, abs(shares[i] - overall)))
+    tokenizer, problem = observation.reasoner.tokenizer, observation.problem(i)
     episodes = [decode(tokenizer, traces[i].episode(j)) for j in range(traces[i].n_episodes)]
-    problem = observation.problem(i)
     return Example(problem.id, (problem.question, *episodes), tuple(traces[i].values))
 
 

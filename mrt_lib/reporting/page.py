@@ -1,43 +1,44 @@
-"""An overthinking report as files: report.json with every number, report.html to read and pass on.
+"""An overthinking report as figures and files: report.json with every number, report.html to pass on.
 
 Whatever a sentence on the page says is made from the numbers, and every text that came from a model or a
-data file is escaped.
+data file is escaped. Needs seaborn, pandas and jinja2.
 """
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import math
-import os
-from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mrt_lib.reporting.measured import MEASURES, Measured, Overthinking
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #111; max-width: 46em; margin: auto; padding: 1em }
-h1 { font-size: 1.5em; line-height: 1.25 } h2 { font-size: 1.15em; margin: 2em 0 .4em }
-.answer { font-size: 1.15em; border-left: 5px solid #c4661f; padding: .1em 0 .1em .8em }
-figure { margin: 1em 0 } img { width: 100%; height: auto } figcaption, .small { font-size: .88em }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .88em; width: 100% }
-th, td { text-align: left; padding: .25em .6em .25em 0; border-bottom: 1px solid #ddd; vertical-align: top }
-td:nth-child(-n + 3) { white-space: nowrap } td:nth-child(4) { min-width: 14em }
-"""
+from mrt_lib.files import write_text
+from mrt_lib.plots import SERIES, draw_curves, shade_regret, use_style, value_html
+from mrt_lib.reporting.measured import MEASURES, Overthinking
+
+COLUMNS = {"accuracy": "J", "regret_oracle": "regret to oracle", "regret_optimum": "regret to optimum"}
+USEFUL, WASTED = SERIES["strong"][0], "#e8a07a"
+SHOWN = 60  # thoughts in a figure
+KNOWN: dict[str, Any] = {"marker": "o", "ls": "", "mfc": "w", "mec": "k", "ms": 4}
+ABOVE: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3}
 
 
 def write_report(found: Overthinking, folder: str | Path) -> Path:
-    """Write report.json and report.html, both or neither; the page's path. Needs seaborn and pandas."""
-    folder = Path(folder)
+    """Write report.json and report.html, neither if the page cannot be made; the page's path."""
     texts = {"report.json": found.to_json(), "report.html": page(found)}
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        (folder / f"{name}.tmp").write_text(text, encoding="utf-8", errors="replace")
-    for name in texts:
-        os.replace(folder / f"{name}.tmp", folder / name)
-    return folder / "report.html"
+        write_text(Path(folder) / name, text)
+    return Path(folder) / "report.html"
 
 
 def read_report(folder: str | Path) -> Overthinking:
@@ -52,118 +53,105 @@ def read_report(folder: str | Path) -> Overthinking:
 
 def page(found: Overthinking) -> str:
     """The page: one HTML text that needs no other file."""
-    from mrt_lib import overthinking_plots as draw
-
-    title = html.escape(f"How many tokens does {found.settings['model']} waste?")
-    sections = [
-        f"<h1>{title}</h1>",
-        _paragraphs(_on_waste(found), "answer"),
-        _paragraphs([_on_method(found)], "small"),
-        "<h2>Accuracy against tokens</h2>",
-        _paragraphs(_on_accuracy(found)),
-        _figure(draw.draw_accuracy, found, "J within a budget of tokens; band: 95% interval."),
-        _budgets(found),
-        "<h2>Where the answer is known</h2>",
-        _paragraphs(_on_knowing(found)),
-        _figure(draw.draw_thoughts, found, "Every bar is one thought; at most 60, evenly spaced by length."),
-        "<h2>Stop and vote, or think on?</h2>",
-        _paragraphs(_on_votes(found)),
-        _figure(
-            draw.draw_votes,
-            found,
-            "Above 0 the vote is better. Band: 95% interval of the largest vote.",
-        ),
-        "<h2>One thought, as typical as they come</h2>",
-        _paragraphs(
-            [f"Problem {found.example.problem}: this thought's wasted share is closest to that of all."]
-        ),
-        f'<div class="wide">{draw.example_html(found)}</div>',
-        "<h2>All numbers</h2>",
-        _table(["measure", "95% interval", "unit", "meaning"], _scalars(found)),
-        "<h2>How it was measured</h2>",
-        _table(["setting", "value"], (found.settings | found.provenance).items()),
-    ]
-    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head = f"<head>{meta}<title>{title}</title><style>{STYLE}</style></head>"
-    return f'<!doctype html><html lang="en">{head}<body>{"".join(sections)}</body></html>\n'
-
-
-def _on_waste(found: Overthinking) -> list[str]:
-    settings = found.settings
-    texts = [
-        f"{_shown(found, 'wasted_share')} of the thought tokens came after the last gain: no later stop was "
-        f"better by more than {settings['margin']:g} in J, the probability of being right if it answered "
-        "there.",
-        f"{_shown(found, 'wasted_known')} of all tokens were thought on with the answer known, "
-        f"{_shown(found, 'wasted_unknown')} without knowing it and without getting nearer.",
-        f"Stopping every thought at its last gain would have cost {_shown(found, 'stop_cost')} of J. That is "
-        "hindsight: it says what there is to save, not how to know when to stop.",
-    ]
-    if settings["values"] == "sampled":
-        texts.append(
-            f"J is sampled here, from {settings['branches']} answers per prefix. Small gains stay unseen, so "
-            "the wasted share may be too large; the cost of stopping is judged by answers that did not "
-            "choose the stop."
-        )
-    return texts
-
-
-def _on_method(found: Overthinking) -> str:
-    s = found.settings
-    return (
-        f"{s['model']} on {s['problems']} problems of task {s['task']}, {s['rollouts']} thoughts each, at "
-        f"most {s['thinking_tokens']} tokens, temperature {s['temperature']:g}, template {s['template']}, "
-        f"{s['values']} values. Brackets are 95% bootstrap intervals over problems."
+    shown = partial(_shown, found)
+    columns = {name: title for name, title in COLUMNS.items() if found.all(name)}
+    budgets = [m.tokens or 0 for m in found.all("regret_oracle")]
+    alone = [m.measure for m in found.numbers if m.episode is None and m.tokens is None]
+    own = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    own.trim_blocks = own.lstrip_blocks = own.keep_trailing_newline = True
+    return own.get_template("page.html.j2").render(
+        found=found,
+        setting=found.settings.__getitem__,
+        shown=shown,
+        picture=partial(_picture, found),
+        columns=columns,
+        budgets=[[f"{t:g}", *(shown(name, tokens=t) for name in columns)] for t in budgets],
+        half=round(found.number("episodes").value / 2),
+        most=max(m.votes or 0 for m in found.all("vote_gain")),
+        example=example_html(found),
+        numbers=[[name, shown(name), *MEASURES[name]] for name in alone],
     )
 
 
-def _on_accuracy(found: Overthinking) -> list[str]:
-    best = "the optimal policy" if _all(found, "regret_optimum") else "an oracle that is always right"
-    return [
-        f"A thought has {_shown(found, 'thought_tokens')} tokens in {_shown(found, 'episodes')} episodes; "
-        f"{_shown(found, 'finished_share')} of them end by themselves. At the end, J is "
-        f"{_shown(found, 'final_accuracy')}. The hatched area is regret: what is lost at every budget "
-        f"against {best}."
-    ]
+def draw_accuracy(found: Overthinking, ax: Axes | None = None) -> Axes:
+    """J within a budget of tokens, the optimum where it is known, and the regret between them."""
+    ax = ax or plt.gca()
+    think = _series(found.frame("accuracy"), "think on", "tokens")
+    best = _series(found.frame("optimum_accuracy"), "optimum", "tokens")
+    if best.empty:
+        best = think.assign(series="oracle", value=1.0)
+    best = best.assign(low=best.value, high=best.value)
+    tokens, value = "tokens (prompt, thought, stop text, answer)", "J (probability of a right answer)"
+    draw_curves(pd.concat([best, think]), tokens, value, ax=ax)
+    shade_regret(ax, think.x, best.value, think.value)
+    ax.set(xlim=(0, think.x.max()), ylim=(0, 1.02))
+    ax.legend(**ABOVE)
+    return ax
 
 
-def _on_knowing(found: Overthinking) -> list[str]:
-    rule = f"The answer counts as known once J stays at {found.settings['threshold']:g} or above"
-    if not found.number("known_share").value:
-        return [f"{rule}; no thought got there."]
-    return [
-        f"{rule}. {_shown(found, 'known_share')} of the thoughts get there, after "
-        f"{_shown(found, 'known_tokens')} tokens, {_shown(found, 'known_position')} of their length. J is "
-        "read at the ends of episodes, so all places are ends of episodes."
-    ]
+def draw_thoughts(found: Overthinking, ax: Axes | None = None) -> Axes:
+    """Thoughts as bars, longest on top: up to the last gain, after it, and where the answer is known.
+
+    At most 60, evenly spaced by length.
+    """
+    ax = ax or plt.gca()
+    rows = pd.DataFrame(list(found.thoughts)).sort_values(["tokens", "useful"])
+    rows = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, SHOWN).round().astype(int))].reset_index()
+    after = rows.tokens - rows.useful
+    ax.barh(rows.index, rows.useful, height=0.85, color=USEFUL, lw=0)
+    ax.barh(rows.index, after, left=rows.useful, height=0.85, color=WASTED, hatch="////", ec="w", lw=0)
+    ax.plot(rows.known, rows.index, **KNOWN)
+    ax.set(xlabel="thought tokens", ylabel="thoughts, by length", ylim=(-0.7, len(rows) - 0.3))
+    ax.set_xlim(left=-0.01 * rows.tokens.max())
+    ax.set_yticks([])
+    ax.grid(visible=False, axis="y")
+    useful = Patch(color=USEFUL, label="up to the last gain")
+    wasted = Patch(facecolor=WASTED, hatch="////", edgecolor="w", label="after it")
+    known = ax.plot([], [], **KNOWN, label="answer known from here on")
+    ax.legend(handles=[useful, wasted, *known], **ABOVE)
+    return ax
 
 
-def _on_votes(found: Overthinking) -> list[str]:
-    half = round(found.number("episodes").value / 2)
-    most = max(m.votes or 0 for m in _all(found, "vote_gain"))
-    accuracy, gain = (_shown(found, m, episode=half, votes=most) for m in ("vote_accuracy", "vote_gain"))
-    return [
-        f"After {half} episodes, half of the mean, a vote of {most} forced answers is right with probability "
-        f"{accuracy}. Against thinking on for as many tokens as the vote costs, it gains {gain}. An answer "
-        f"has {found.settings['mean_answer_tokens']:.3g} tokens."
-    ]
+def draw_votes(found: Overthinking, ax: Axes | None = None) -> Axes:
+    """Stopping after each episode to vote, against thinking on for the tokens that the vote costs.
+
+    The interval is that of the largest vote.
+    """
+    ax = ax or plt.gca()
+    gains = found.frame("vote_gain")
+    smaller = gains.votes < gains.votes.max()
+    gains.loc[smaller, "low"] = gains.loc[smaller, "high"] = gains.value[smaller]
+    lines = [_series(rows, f"maj@{k}", "episode") for k, rows in gains.groupby("votes") if k > 1]
+    ax.axhline(0, color="#111111", lw=1)
+    draw_curves(pd.concat(lines), "stop after so many episodes and vote", "gain in J over thinking on", ax=ax)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(**ABOVE)
+    return ax
 
 
-def _budgets(found: Overthinking) -> str:
-    titles = {"accuracy": "J", "regret_oracle": "regret to oracle", "regret_optimum": "regret to optimum"}
-    names = [name for name in titles if _all(found, name)]
-    budgets = [m.tokens or 0 for m in _all(found, "regret_oracle")]
-    rows = [[f"{tokens:g}", *(_shown(found, name, tokens=tokens) for name in names)] for tokens in budgets]
-    return _table(["tokens", *(titles[name] for name in names)], rows)
+def example_html(found: Overthinking) -> str:
+    """The example, episode by episode, on a background that darkens with J."""
+    return value_html(found.example.lines, found.example.values)
 
 
-def _scalars(found: Overthinking) -> list[list[str]]:
-    alone = [m.measure for m in found.numbers if m.episode is None and m.tokens is None]
-    return [[name, _shown(found, name), *MEASURES[name]] for name in alone]
+def _series(frame: pd.DataFrame, name: str, x: str) -> pd.DataFrame:
+    """Rows for `draw_curves`."""
+    named = frame.assign(series=name, x=frame.get(x))
+    return named.reindex(columns=["series", "x", "value", "low", "high"])
 
 
-def _all(found: Overthinking, measure: str) -> list[Measured]:
-    return [m for m in found.numbers if m.measure == measure]
+def _picture(found: Overthinking, name: str) -> str:
+    """A figure in the project's style, as PNG in base64; the caller's style and open figures stay."""
+    draw = {"accuracy": draw_accuracy, "thoughts": draw_thoughts, "votes": draw_votes}[name]
+    picture = io.BytesIO()
+    with plt.rc_context():
+        use_style()
+        figure = Figure(layout="constrained")
+        draw(found, figure.subplots())
+        figure.savefig(picture, format="png", dpi=150)
+    return base64.b64encode(picture.getvalue()).decode()
 
 
 def _shown(found: Overthinking, measure: str, **where: float) -> str:
@@ -178,34 +166,4 @@ def _digits(x: float, unit: str) -> str:
         return "undefined" if math.isnan(x) else "−∞" if x < 0 else "∞"
     digits, suffix = {"share": (1, "%"), "probability": (3, "")}.get(unit, (1, ""))
     number = round(100 * x if unit == "share" else x, digits) + 0.0  # no minus before a zero
-    text = f"{number:.{digits}f}{suffix}"
-    return text.replace("-", "−")
-
-
-def _paragraphs(texts: Iterable[str], kind: str = "") -> str:
-    body = "".join(f"<p>{html.escape(text)}</p>" for text in texts)
-    return f'<div class="{kind}">{body}</div>' if kind else body
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    cells = [f"<tr>{''.join(f'<th>{html.escape(h)}</th>' for h in head)}</tr>"]
-    cells += [f"<tr>{''.join(f'<td>{html.escape(str(c))}</td>' for c in row)}</tr>" for row in rows]
-    return f'<div class="wide"><table>{"".join(cells)}</table></div>'
-
-
-def _figure(draw: Callable[[Overthinking, Any], Any], found: Overthinking, caption: str) -> str:
-    """A figure in the project's style; the caller's style and open figures stay as they are."""
-    import matplotlib.pyplot as plt
-    from matplotlib.figure import Figure
-
-    from mrt_lib.plots import use_style
-
-    picture = io.BytesIO()
-    with plt.rc_context():
-        use_style()
-        figure = Figure(layout="constrained")
-        draw(found, figure.subplots())
-        figure.savefig(picture, format="png", dpi=150)
-    data = base64.b64encode(picture.getvalue()).decode()
-    image = f'<img alt="{html.escape(caption)}" src="data:image/png;base64,{data}">'
-    return f"<figure>{image}<figcaption>{html.escape(caption)}</figcaption></figure>"
+    return f"{number:.{digits}f}{suffix}".replace("-", "−")

@@ -1,107 +1,100 @@
-"""From a model and problems to an overthinking report, with everything checked before the first token."""
+"""`mrt_lib.report`: one call from a reasoner and problems to an overthinking report."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from mrt_lib.engines.base import Engine, Sampling
-from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.training.guards import claim, weights_digest
-from mrt_lib.reporting.measured import Overthinking
-from mrt_lib.reporting.observation import exact_prover, leads_to_answer, observe
-from mrt_lib.reporting.overthinking import measure
+from mrt_lib.files import claim, digest, settings_of, weights_digest
 from mrt_lib.measure.progress import check_positive
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.reporting.page import write_report
+from mrt_lib.measure.prover import exact_prover
 from mrt_lib.provenance import provenance
-from mrt_lib.tasks import get_task
-from mrt_lib.tasks.base import Problem, Task, read_problems
-from mrt_lib.thoughts.templates import TEMPLATES, TESTBED, Template, check_tokenizer, encode, encode_prompt
-
-LONGEST_THOUGHT = 8192  # tokens, where the context would allow more
-SHORT_ANSWER, LONG_ANSWER = 32, 1024  # tokens of an answer in place, or at the end of some prose
-
-Reasoner = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+from mrt_lib.reasoner import Reasoner
+from mrt_lib.reporting.measured import Overthinking
+from mrt_lib.reporting.observation import Options, observe
+from mrt_lib.reporting.overthinking import measure
+from mrt_lib.tasks import read_problems, task_of
+from mrt_lib.tasks.base import Problem, Task
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a report samples; see `mrt_lib.report`."""
-
-    rollouts: int
-    thinking_tokens: int | None
-    branches: int
-    answer_tokens: int | None
-    temperature: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        least = {"rollouts": 1, "thinking_tokens": 1, "branches": 2, "answer_tokens": 1}
-        for name, bound in least.items():
-            if (given := getattr(self, name)) is not None and given < bound:
-                raise ValueError(f"{name} must be at least {bound}, got {given}")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {self.temperature}")
-
-
-def run(
-    model: str | Path | Reasoner,
+def report(
+    reasoner: Reasoner | str | Path,
     problems: str | Path | Sequence[Problem],
-    task: Task | None,
-    template: Template | None,
-    options: Options,
-    budgets: Sequence[int] | None,
-    engine: Engine | None,
-    folder: str | Path | None,
+    task: Task | None = None,
+    *,
+    folder: str | Path | None = None,
+    rollouts: int = 4,
+    thinking_tokens: int | None = None,
+    branches: int = 8,
+    answer_tokens: int | None = None,
+    temperature: float = 1.0,
+    budgets: Sequence[int] | None = None,
+    seed: int = 0,
 ) -> Overthinking:
-    """See `mrt_lib.report`."""
+    """How many of a reasoner's tokens are wasted? Measured on problems with known answers::
+
+        import mrt_lib
+        from mrt_lib.tasks import read_problems
+        problems = read_problems("data/problems/root_search_31/test.jsonl")[:8]
+        found = mrt_lib.report("data/models/base", problems, folder=folder, rollouts=2, thinking_tokens=44)
+        print(found.number("wasted_share").value)
+
+    The reasoner thinks about every problem, is forced to answer after every episode of every thought, and
+    J, the probability that it is right, is read off at each of those places: exactly where that is
+    possible (`mrt_lib.measure.prover.exact_prover`), else from the forced answers.
+
+    Args:
+        reasoner: or its folder or hub name, loaded in float32 with the first template that fits.
+        problems: at least 2, or a JSONL file of them (`mrt_lib.tasks.read_problems`).
+        task: grades the answers; None for the known task that the problems name.
+        folder: gets report.html, report.json and the thoughts. The same call with the same folder goes on
+            where an earlier one was interrupted. None saves nothing.
+        rollouts, thinking_tokens, branches, answer_tokens, temperature, seed: how thoughts and answers are
+            sampled, see `Options`; from 8 branches on, votes go up to 8 (the paper's number).
+        budgets: tokens at which regret is taken; None for 1/4, 1/2, 1 and 2 times the mean cost of a
+            whole thought. Give them in order to compare two reasoners.
+
+    Returns:
+        All numbers with their intervals; `mrt_lib.reporting.page.write_report` saves them as a page.
+
+    Raises:
+        ValueError: before anything is generated: fewer than 2 problems or the same twice, no gold answer
+            or one that the task calls wrong, thoughts that do not fit the context, an option out of range,
+            or a folder that holds another run.
+        FileNotFoundError: no such model or problem file.
+    """
+    options = Options(rollouts, thinking_tokens, branches, answer_tokens, temperature, seed)
     budgets = [check_positive("a budget", tokens) for tokens in budgets] if budgets else None
     problems = read_problems(problems) if isinstance(problems, str | Path) else list(problems)
     task = check_problems(problems, task)
-    reasoner, tokenizer = load_reasoner(model) if isinstance(model, str | Path) else model
-    template = choose_template(tokenizer, template)
-    thinking, answer = fit(options, reasoner, tokenizer, template, problems)
+    reasoner = reasoner if isinstance(reasoner, Reasoner) else Reasoner.load(reasoner)
+    thinking, answer = options.fit(reasoner, problems)
     options = replace(options, thinking_tokens=thinking, answer_tokens=answer)
-    engine = engine or TransformersEngine(reasoner)
-    prover = exact_prover(reasoner, tokenizer, template, task, problems, options.temperature)
+    prover = exact_prover(reasoner, task, problems, temperature)
     settings = {
-        "weights": weights_digest(reasoner),
+        "weights": weights_digest(reasoner.model),
         "task": task.name,
-        "template": template.name,
-        "engine": type(engine).__name__,
+        "template": reasoner.template.name,
+        "engine": type(reasoner.engine).__name__,
         "values": "sampled" if prover is None else "exact",
         **asdict(options),
     }
     if folder is not None:
-        own = settings | {"template": asdict(template), "problems": _digest(problems)}
-        claim(Path(folder), json.loads(json.dumps(own)))
-    observation = observe(
-        engine,
-        prover,
-        tokenizer,
-        template,
-        task,
-        problems,
-        options.rollouts,
-        Sampling(thinking, temperature=options.temperature, seed=options.seed),
-        options.branches,
-        answer,
-        folder,
-        progress=True,
-    )
-    longest = max(t.n_episodes for t in observation.evaluation.traces)
-    settings = {"model": _name(model), "problems": len(problems), **settings}
+        texts = [text for p in problems for text in (p.id, p.question, p.answer)]
+        own = {"template": settings_of(reasoner.template), "problems": f"{len(problems)}, {digest(*texts)}"}
+        claim(folder, settings | own)
+    observation = observe(reasoner, task, problems, options, prover, folder, progress=True)
+    # The last part of the name alone, so that a report that is passed on shows no paths.
+    model = Path(reasoner.name).name or "the model"
+    settings = {"model": model, "problems": len(problems), **settings}
     settings["mean_answer_tokens"] = observation.answer_tokens
-    optimum = task.optimal_values(max(1, longest))
-    found = measure(observation, tokenizer, settings, provenance(), optimum, budgets)
+    optimum = task.optimal_values(max(1, *(t.n_episodes for t in observation.evaluation.traces)))
+    found = measure(observation, settings, provenance(), optimum, budgets)
     if folder is not None:
+        from mrt_lib.reporting.page import write_report
+
         write_report(found, folder)
     return found
 
@@ -110,8 +103,8 @@ def check_problems(problems: Sequence[Problem], task: Task | None) -> Task:
     """The task of these problems, the given one or the one that they name.
 
     Raises:
-        ValueError: fewer than two problems, the same one twice, problems of several tasks or of an unknown
-            one, or a gold answer that is missing or that the task's own verifier calls wrong.
+        ValueError: fewer than two problems, the same one twice, a gold answer that the task's own verifier
+            calls wrong, or as in `mrt_lib.tasks.task_of`.
     """
     if len(problems) < 2:
         raise ValueError(f"a report needs at least 2 problems for its intervals, got {len(problems)}")
@@ -119,93 +112,11 @@ def check_problems(problems: Sequence[Problem], task: Task | None) -> Task:
         text, times = Counter(getattr(p, name) for p in problems).most_common(1)[0]
         if times > 1:
             raise ValueError(f"{times} problems have the {name} {text!r}; give each problem once")
-    named = sorted({p.task for p in problems})
-    if task is None and len(named) > 1:
-        raise ValueError(f"the problems belong to the tasks {named}; report on one task at a time")
-    try:
-        task = task or get_task(named[0])
-    except ValueError as error:
-        raise ValueError(
-            f"{error}; for a task of your own give task=, see mrt_lib.tasks.from_callable"
-        ) from None
+    task = task_of(problems, task)
     for problem in problems:
-        if not problem.answer:
-            raise ValueError(f"problem {problem.id!r} has no gold answer, so its J and votes are undefined")
         if not task.score(problem, problem.answer):
             raise ValueError(
                 f"task {task.name!r} calls the gold answer {problem.answer!r} of {problem.id!r} wrong; "
                 "give the task that these problems belong to"
             )
     return task
-
-
-def choose_template(tokenizer: PreTrainedTokenizerBase, template: Template | None) -> Template:
-    """The given template, or the testbed's; ValueError with the known ones that fit if it does not."""
-    chosen = template or TESTBED
-    try:
-        check_tokenizer(tokenizer, chosen)
-    except ValueError as error:
-        fitting = [name for name, known in TEMPLATES.items() if _fits(tokenizer, known)]
-        raise ValueError(
-            f"{error}. Of the known ones {fitting or 'none'} fit this tokenizer: give "
-            "template=mrt_lib.thoughts.templates.get_template(name), or a Template with the model's own texts"
-        ) from None
-    return chosen
-
-
-def fit(
-    options: Options,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    template: Template,
-    problems: Sequence[Problem],
-) -> tuple[int, int]:
-    """Most tokens of a thought and of an answer, defaults filled in.
-
-    Raises:
-        ValueError: a question that the tokenizer cannot write, or prompt, thought, stop text and answer
-            that do not fit into the model's context together.
-    """
-    short = leads_to_answer(template)
-    answer = options.answer_tokens or (SHORT_ANSWER if short else LONG_ANSWER)
-    stops = (template.finished_answer, template.separator + template.forced_answer)
-    around = max(len(encode(tokenizer, text)) for text in stops) + answer
-    prompt = max(_prompt_tokens(tokenizer, template, p) for p in problems)
-    context = model.config.max_position_embeddings
-    room = context - prompt - around
-    thinking = options.thinking_tokens or max(1, min(LONGEST_THOUGHT, room))
-    if thinking > room:
-        way = (
-            f"thinking_tokens can be at most {room}" if room > 0 else "shorten the questions or answer_tokens"
-        )
-        raise ValueError(
-            f"the longest prompt ({prompt} tokens), thinking_tokens={thinking}, stop text and answer "
-            f"({around}) exceed the model's context of {context}; {way}"
-        )
-    return thinking, answer
-
-
-def _prompt_tokens(tokenizer: PreTrainedTokenizerBase, template: Template, problem: Problem) -> int:
-    try:
-        return len(encode_prompt(tokenizer, template, problem.question))
-    except ValueError as error:
-        raise ValueError(f"problem {problem.id!r}: {error}") from None
-
-
-def _fits(tokenizer: PreTrainedTokenizerBase, template: Template) -> bool:
-    try:
-        check_tokenizer(tokenizer, template)
-    except ValueError:
-        return False
-    return True
-
-
-def _name(model: str | Path | Reasoner) -> str:
-    """The last part of the folder's name, so that a report that is passed on shows no paths."""
-    folder = model if isinstance(model, str | Path) else model[0].config.name_or_path
-    return Path(folder or "").name or "the model"
-
-
-def _digest(problems: Sequence[Problem]) -> str:
-    texts = json.dumps([(p.id, p.question, p.answer) for p in problems])
-    return f"{len(problems)}, {hashlib.sha256(texts.encode()).hexdigest()[:16]}"
