@@ -213,7 +213,7 @@ def test_a_model_without_room_for_a_thought_is_refused(reasoner):
         head_dim=8,
         max_position_embeddings=40,
     )
-    with pytest.raises(ValueError, match="leave nothing; shorten the questions or .*context of 40"):
+    with pytest.raises(ValueError, match=r"leave nothing; shorten the questions or .*context of 40"):
         mrt_lib.report(Reasoner(Qwen3ForCausalLM(config), tokenizer, None, Untouched()), PROBLEMS)
 
 

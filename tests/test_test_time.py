@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib.engines import Generation, Sampling, TransformersEngine
+from mrt_lib.engines import Generation, Sampling
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.reasoner import load_reasoner
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.thoughts.templates import TESTBED, decode, encode
 from mrt_lib.test_time import (
     Beam,
     BestOfN,
@@ -21,22 +20,26 @@ from mrt_lib.test_time import (
     Linearised,
     MajorityAtK,
     OracleValue,
+    Outcome,
     OwnValue,
     PassAtK,
+    Scores,
     Solver,
     StopAndVote,
+    draw,
+    stopped,
 )
-from mrt_lib.test_time.base import Outcome, sampled_tokens, stopped
-from mrt_lib.test_time.best_of_n import expected_best
-from mrt_lib.test_time.parallel import draw
-from mrt_lib.test_time.scores import Scores
+from mrt_lib.test_time.base import sampled_tokens
+from mrt_lib.test_time.samples import expected_best
+from mrt_lib.thoughts.templates import TESTBED, decode, encode
 from mrt_lib.thoughts.traces import Trace
 
 TASK = RootSearch(31)
 PROBLEM = TASK.problem(7, 3)
 PROBLEMS = TASK.problems["test"][:6]
-MODEL, TOKENIZER = load_reasoner("data/models/strong")
-SOLVER = Solver(TransformersEngine(MODEL), TOKENIZER, TESTBED, TASK, Sampling(44), Sampling(2))
+REASONER = Reasoner.load("data/models/strong")
+TOKENIZER = REASONER.tokenizer
+SOLVER = Solver(REASONER, TASK, Sampling(44), Sampling(2))
 GREEDY = replace(SOLVER, thinking=Sampling(60, temperature=0.0), answering=Sampling(2, temperature=0.0))
 KINDS = ("right", "unanswered", "policy", "prover", "verifier", "reread")
 LOW, HIGH = "try 5 : 0 0 4 0 low in 6 31", "try 9 : 0 1 0 8 high in 6 8"  # 11 tokens each
@@ -48,20 +51,26 @@ class Scripted:
     def __init__(self, *texts, log_probs=()):
         self.texts, self.log_probs, self.prompts = list(texts), list(log_probs), []
 
-    def generate(self, prompts, sampling, progress=False):
+    def generate(self, prompts, sampling, limits=None, progress=False):
         generations = []
-        for prompt in prompts:
+        for i, prompt in enumerate(prompts):
             self.prompts.append(TOKENIZER.decode(prompt))
             for _ in range(sampling.n):
-                ids = encode(TOKENIZER, self.texts.pop(0))[: sampling.max_new_tokens]
+                ids = encode(TOKENIZER, self.texts.pop(0))[: limits[i] if limits else sampling.max_new_tokens]
                 log_prob = self.log_probs.pop(0) if self.log_probs else -0.5
                 ended = any(tuple(ids[-len(s) :]) == s for s in sampling.stop)
                 generations.append(Generation(ids, [log_prob] * len(ids), "stop" if ended else "length"))
         return generations
 
 
-def scripted(*texts, thinking=44, log_probs=()):
-    return replace(SOLVER, engine=Scripted(*texts, log_probs=log_probs), thinking=Sampling(thinking))
+def scripted(*texts, thinking=44, log_probs=(), template=TESTBED):
+    engine = Scripted(*texts, log_probs=log_probs)
+    reasoner = Reasoner(REASONER.model, TOKENIZER, template, engine)
+    return replace(SOLVER, reasoner=reasoner, thinking=Sampling(thinking))
+
+
+def prompts(solver):
+    return solver.reasoner.engine.prompts
 
 
 def numbers(outcome):
@@ -97,31 +106,31 @@ def test_parallel_samples_by_hand():
     samples = draw(three(), [PROBLEM], 3, 0)
     assert samples.answers.tolist() == [["7", "7", "8"]]
     assert samples.tokens.tolist() == [[14, 3, 25]]
-    assert numbers(PassAtK(1).judge(samples)) == by_hand(pytest.approx(2 / 3), 14)
-    assert numbers(PassAtK(2).judge(samples)) == by_hand(1, 28)
-    assert numbers(MajorityAtK(3).judge(samples)) == by_hand(1, 42)
-    assert numbers(MajorityAtK(2).judge(samples)) == by_hand(pytest.approx(2 / 3), 28)
+    assert numbers(PassAtK(1).grade(samples)) == by_hand(pytest.approx(2 / 3), 14)
+    assert numbers(PassAtK(2).grade(samples)) == by_hand(1, 28)
+    assert numbers(MajorityAtK(3).grade(samples)) == by_hand(1, 42)
+    assert numbers(MajorityAtK(2).grade(samples)) == by_hand(pytest.approx(2 / 3), 28)
     # 2^-1 against 2^-0.1 in two of three pairs
-    assert numbers(MajorityAtK(2, weighted=True).judge(samples)) == by_hand(pytest.approx(1 / 3), 28)
+    assert numbers(MajorityAtK(2, weighted=True).grade(samples)) == by_hand(pytest.approx(1 / 3), 28)
 
 
 def test_majority_of_one_is_accuracy_and_so_is_pass_at_1_and_best_of_1():
     samples = draw(SOLVER, PROBLEMS, 4, 0)
     scores = OwnValue().score(SOLVER, [p for p in PROBLEMS for _ in range(4)], samples.traces)
-    accuracy = numbers(PassAtK(1).judge(samples))
+    accuracy = numbers(PassAtK(1).grade(samples))
     assert accuracy["right"] == samples.right.mean(1).tolist()
     for method in (MajorityAtK(1), MajorityAtK(1, weighted=True)):
-        assert numbers(method.judge(samples)) == accuracy
-    assert numbers(BestOfN(1, OwnValue()).judge(samples, scores)) == accuracy
+        assert numbers(method.grade(samples)) == accuracy
+    assert numbers(BestOfN(1, OwnValue()).grade(samples, scores)) == accuracy
 
 
 def test_more_votes_or_samples_than_there_are():
     samples = draw(three(), [PROBLEM], 3, 0)
     for method in (PassAtK(4), MajorityAtK(4), PassAtK(0)):
         with pytest.raises(ValueError, match=r"k must be in 1\.\.3"):
-            method.judge(samples)
+            method.grade(samples)
     with pytest.raises(ValueError, match=r"N must be in 1\.\.3, the number of samples; got 4"):
-        BestOfN(4, OwnValue()).judge(samples, OwnValue().score(SOLVER, [PROBLEM] * 3, samples.traces))
+        BestOfN(4, OwnValue()).grade(samples, OwnValue().score(SOLVER, [PROBLEM] * 3, samples.traces))
     with pytest.raises(ValueError, match="at least 1 sample"):
         BestOfN(0, OwnValue()).solve(SOLVER, PROBLEMS, 0)
 
@@ -134,9 +143,9 @@ def test_own_value_is_the_confidence_in_the_own_answer_and_costs_nothing():
     samples = draw(solver, [PROBLEM], 3, 0)
     scores = OwnValue().score(solver, [PROBLEM] * 3, samples.traces)
     assert scores.value == pytest.approx(np.exp([-1, -1, -0.1]))
-    assert numbers(BestOfN(3, OwnValue()).judge(samples, scores)) == by_hand(0, 42)
+    assert numbers(BestOfN(3, OwnValue()).grade(samples, scores)) == by_hand(0, 42)
     # of two, the wrong one is chosen whenever it is there
-    assert BestOfN(2, OwnValue()).judge(samples, scores).right == pytest.approx(1 / 3)
+    assert BestOfN(2, OwnValue()).grade(samples, scores).right == pytest.approx(1 / 3)
 
 
 def test_own_value_does_not_look_at_the_gold_answer():
@@ -144,7 +153,7 @@ def test_own_value_does_not_look_at_the_gold_answer():
     other = [replace(p, answer="1") for p in PROBLEMS]
     ours, theirs = (OwnValue().score(SOLVER, p, traces) for p in (PROBLEMS, other))
     assert np.array_equal(ours.value, theirs.value)
-    oracle = OracleValue(ExactProver(MODEL, TOKENIZER, TESTBED, TASK))
+    oracle = OracleValue(ExactProver(REASONER, TASK))
     assert not np.allclose(*(oracle.score(SOLVER, p, traces).value for p in (PROBLEMS, other)))
 
 
@@ -159,17 +168,17 @@ def test_an_unanswered_prefix_is_worth_its_forced_greedy_answer():
 
 def test_the_oracle_picks_a_right_one_where_there_is_one():
     samples = draw(SOLVER, PROBLEMS, 4, 0)
-    oracle = OracleValue(ExactProver(MODEL, TOKENIZER, TESTBED, TASK))
+    oracle = OracleValue(ExactProver(REASONER, TASK))
     scores = oracle.score(SOLVER, [p for p in PROBLEMS for _ in range(4)], samples.traces)
     for n in (1, 3):
-        best, bound = BestOfN(n, oracle).judge(samples, scores), PassAtK(n).judge(samples)
+        best, bound = BestOfN(n, oracle).grade(samples, scores), PassAtK(n).grade(samples)
         assert best.right == pytest.approx(bound.right)
-        assert BestOfN(n, OwnValue()).judge(samples, scores).right == pytest.approx(bound.right)
+        assert BestOfN(n, OwnValue()).grade(samples, scores).right == pytest.approx(bound.right)
 
 
 def test_the_oracles_value_of_a_prefix_is_its_exact_j():
     traces = SOLVER.think(PROBLEMS, 0)
-    prover = ExactProver(MODEL, TOKENIZER, TESTBED, TASK)
+    prover = ExactProver(REASONER, TASK)
     found = OracleValue(prover).score(SOLVER, PROBLEMS, traces)
     exact = prover.values(PROBLEMS, traces)
     assert found.value == pytest.approx([v.value[-1] for v in exact], abs=1e-5)
@@ -220,22 +229,22 @@ def test_beam_by_hand():
     assert numbers(Beam(1, 2, ByLength(), 20).solve(solver, [PROBLEM], 0)) == by_hand(
         1, 1 + 4 + 11 + 2, prover=6, verifier=10
     )
-    assert solver.engine.prompts[-1].endswith("<think> try 5 : 0 </think>")
+    assert prompts(solver)[-1].endswith("<think> try 5 : 0 </think>")
 
 
 def test_a_beam_goes_on_from_the_best():
     solver = scripted("try", "5 : 0 try", "6 : try", "7 </think>", "8 : 0 0 try", "7 <eos>")
     found = Beam(1, 2, ByLength(), 9).solve(solver, [PROBLEM], 0)
     # "try 6 :" is shorter than "try 5 : 0"; the marker after it is not sampled again
-    assert solver.engine.prompts[2].endswith("<think> try 6 : try")
-    assert solver.engine.prompts[-1].endswith("<think> try 6 : try 7 </think>")
+    assert prompts(solver)[2].endswith("<think> try 6 : try")
+    assert prompts(solver)[-1].endswith("<think> try 6 : try 7 </think>")
     assert numbers(found) == by_hand(1, 1 + 4 + 3 + 2 + 5 + 2, prover=12, verifier=20)
 
 
 def test_what_has_ended_keeps_its_place():
     solver = scripted("try", "5 </think>", "6 : try", "7 7 try", "8 </think>", "7 <eos>", thinking=30)
     Beam(2, 2, ByLength(), 9).solve(solver, [PROBLEM], 0)
-    assert [p.split("<think>")[1].strip() for p in solver.engine.prompts[2:]] == [
+    assert [p.split("<think>")[1].strip() for p in prompts(solver)[2:]] == [
         "try 6 : try",
         "try 5 </think>",
     ]
@@ -259,7 +268,7 @@ def test_a_wider_search_is_better_than_thinking_once():
 
 def test_a_beam_cuts_episodes_that_open_with_words():
     words = replace(TESTBED, episode_marker="", openers=("Wait",))
-    solver = replace(scripted("try", "5 : 0 0 </think>", "7 <eos>"), template=words)
+    solver = scripted("try", "5 : 0 0 </think>", "7 <eos>", template=words)
     assert numbers(Beam(1, 1, ByLength(), 20).solve(solver, [PROBLEM], 0)) == by_hand(
         1, 8, prover=3, verifier=5
     )
@@ -272,21 +281,21 @@ FOUR = replace(TESTBED, continue_markers=("try", "low in", "high", "hit"))
 
 def test_forcing_rotates_four_phrases_and_counts_what_was_sampled():
     texts = [f"{LOW} </think>", *["7 </think>"] * 5, "7 <eos>"]
-    solver = replace(scripted(*texts, thinking=60), template=FOUR)
+    solver = scripted(*texts, thinking=60, template=FOUR)
     found = BudgetForcing(5).solve(solver, [PROBLEM], 0)
-    assert solver.engine.prompts[-1].endswith(f"{LOW} try 7 low in 7 high 7 hit 7 try 7 </think>")
+    assert prompts(solver)[-1].endswith(f"{LOW} try 7 low in 7 high 7 hit 7 try 7 </think>")
     assert numbers(found) == by_hand(1, 12 + 5 * 2 + 2)
 
 
 def test_ends_right_after_a_marker_are_counted_too():
-    solver = replace(scripted(f"{LOW} </think>", *["</think>"] * 3, "7 <eos>"), template=FOUR)
+    solver = scripted(f"{LOW} </think>", *["</think>"] * 3, "7 <eos>", template=FOUR)
     assert numbers(BudgetForcing(3).solve(solver, [PROBLEM], 0)) == by_hand(1, 12 + 3 + 2)
 
 
 def test_no_answer_after_the_cut():
     solver = scripted(f"{LOW} </think>", "7 : 0 0 7 0", "<eos>", thinking=15)
     assert numbers(BudgetForcing(1).solve(solver, [PROBLEM], 0)) == by_hand(0, 12 + 3 + 1, unanswered=1)
-    assert solver.engine.prompts[-1].endswith("try 7 : 0 time up </think>")
+    assert prompts(solver)[-1].endswith("try 7 : 0 time up </think>")
 
 
 def test_no_extension_is_plain_thinking():
@@ -302,10 +311,10 @@ def test_no_extension_is_plain_thinking():
 def test_stop_and_vote_by_hand():
     solver = scripted(f"{LOW} {HIGH} </think>", "7 <eos>", "8 <eos>", "7 <eos>")
     assert numbers(StopAndVote(1, 3).solve(solver, [PROBLEM], 0)) == by_hand(1, 11 + 6)
-    assert solver.engine.prompts[-1].endswith(f"{LOW} time up </think>")
+    assert prompts(solver)[-1].endswith(f"{LOW} time up </think>")
     solver = scripted(f"{LOW} {HIGH} </think>", "7 <eos>", "<eos>")
     assert numbers(StopAndVote(2, 2).solve(solver, [PROBLEM], 0)) == by_hand(1, 23 + 3, unanswered=0.5)
-    assert solver.engine.prompts[-1].endswith(f"{HIGH} </think>")
+    assert prompts(solver)[-1].endswith(f"{HIGH} </think>")
 
 
 def test_stopped_thoughts_are_prefixes():
@@ -335,7 +344,7 @@ def test_a_sliding_window_by_hand():
     solver = scripted(f"{LOW} {HIGH}", third, end, "7 <eos>")
     found = Linearised(60, 1, 22).solve(solver, [PROBLEM], 0)
     prompt = len(encode(TOKENIZER, f"solve {PROBLEM.question} <think>"))
-    assert [p.split("<think>")[1].strip() for p in solver.engine.prompts] == [
+    assert [p.split("<think>")[1].strip() for p in prompts(solver)] == [
         "",
         HIGH,
         third,
@@ -348,13 +357,13 @@ def test_a_budget_that_ends_within_the_context_is_kept_and_the_answer_is_forced(
     solver = scripted(f"{LOW} {HIGH}", "try 6 : 0 0 5 4 low", "7 <eos>")
     found = Linearised(27, 1, 22).solve(solver, [PROBLEM], 0)
     assert found.policy.tolist() == [27 + 2]
-    assert solver.engine.prompts[-1].endswith(f"{HIGH} try 6 : 0 0 time up </think>")
+    assert prompts(solver)[-1].endswith(f"{HIGH} try 6 : 0 0 time up </think>")
 
 
 def test_episodes_that_do_not_fit_leave_the_window():
     solver = scripted(f"{LOW} {HIGH}", "0 </think>", "7 <eos>")
     Linearised(60, 2, 15).solve(solver, [PROBLEM], 0)
-    assert solver.engine.prompts[1].endswith("<think> try 9 : 0")
+    assert prompts(solver)[1].endswith("<think> try 9 : 0")
 
 
 def test_a_stream_that_has_lost_its_format_ends_and_the_others_go_on():
@@ -362,7 +371,7 @@ def test_a_stream_that_has_lost_its_format_ends_and_the_others_go_on():
     solver = scripted(endless, f"{LOW} {HIGH}", "</think>", "8 <eos>", "7 <eos>")
     found = Linearised(60, 1, 22).solve(solver, [PROBLEM, PROBLEM], 0)
     assert (found.right.tolist(), found.policy.tolist()) == ([0, 1], [22 + 2, 22 + 1 + 2])
-    assert solver.engine.prompts[3].endswith("5 5 time up </think>")
+    assert prompts(solver)[3].endswith("5 5 time up </think>")
 
 
 def test_a_model_goes_on_beyond_its_context_and_gets_better():

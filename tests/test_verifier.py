@@ -6,19 +6,27 @@ import numpy as np
 import pytest
 import torch
 
-from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.reasoner import load_reasoner
+from mrt_lib.engines import Sampling
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.thoughts.templates import R1, TESTBED, encode
-from mrt_lib.test_time import BestOfN, Solver, Verifier, load_verifier, save_verifier, train_verifier
-from mrt_lib.test_time.base import stopped
-from recipes.calibration import Bin, area_under_roc, calibration, reliability
-from mrt_lib.test_time.verifier import VerifierSettings
+from mrt_lib.test_time import BestOfN, Solver, stopped
+from mrt_lib.thoughts.templates import TESTBED, encode
+from recipes.verifier import (
+    Bin,
+    Verifier,
+    VerifierSettings,
+    area_under_roc,
+    calibration,
+    load_verifier,
+    reliability,
+    save_verifier,
+    train_verifier,
+)
 
 TASK = RootSearch(31)
 STRONG, BASE = "data/models/strong", "data/models/base"
-MODEL, TOKENIZER = load_reasoner(STRONG)
-SOLVER = Solver(TransformersEngine(MODEL), TOKENIZER, TESTBED, TASK, Sampling(66), Sampling(2))
+REASONER = Reasoner.load(STRONG)
+SOLVER = Solver(REASONER, TASK, Sampling(66), Sampling(2))
 SETTINGS = VerifierSettings(("high", "low"), batch=16, learning_rate=4e-3, epochs=4)
 FACTS = {"task": TASK.name, "numbers": {"traces": 160}}
 
@@ -36,13 +44,13 @@ def examples():
 
 @pytest.fixture(scope="module")
 def verifier(examples):
-    return train_verifier(load_reasoner(STRONG)[0], TOKENIZER, TESTBED, *examples, SETTINGS)
+    return train_verifier(Reasoner.load(STRONG), *examples, SETTINGS)
 
 
 def test_it_tells_right_from_wrong_on_problems_that_it_has_not_seen(verifier):
     traces, right = graded(TASK.problems["validation"], 1)
     stated = verifier.score(SOLVER, [], traces).value
-    untrained = Verifier(MODEL, TOKENIZER, TESTBED, ("high", "low")).score(SOLVER, [], traces).value
+    untrained = Verifier(REASONER, ("high", "low")).score(SOLVER, [], traces).value
     found = calibration(stated[:, None], np.array(right)[:, None])
     assert found.auc.low > 0.6
     assert found.brier.value < np.mean((untrained - right) ** 2)
@@ -52,9 +60,7 @@ def test_it_tells_right_from_wrong_on_problems_that_it_has_not_seen(verifier):
 def test_the_same_seed_gives_the_same_verifier(examples, verifier):
     traces, right = examples[0][:32], examples[1][:32]
     found = [
-        train_verifier(load_reasoner(STRONG)[0], TOKENIZER, TESTBED, traces, right, SETTINGS).score(
-            SOLVER, [], traces
-        )
+        train_verifier(Reasoner.load(STRONG), traces, right, SETTINGS).score(SOLVER, [], traces)
         for _ in range(2)
     ]
     assert np.array_equal(found[0].value, found[1].value)
@@ -64,7 +70,7 @@ def test_what_it_reads_is_counted_and_padding_changes_nothing(verifier, examples
     traces = [*examples[0][:5], stopped(examples[0][0], 1), stopped(examples[0][1], 0)]
     scores = verifier.score(SOLVER, [], traces)
     rows = [verifier.row(t) for t in traces]
-    forced = encode(TOKENIZER, "time up </think>")
+    forced = encode(REASONER.tokenizer, "time up </think>")
     assert rows[-1] == traces[-1].prompt_ids + forced
     assert rows[0][-2:] == traces[0].answer_ids
     assert scores.verifier.tolist() == [len(row) for row in rows]
@@ -80,30 +86,39 @@ def test_best_of_n_with_it_pays_for_its_reading(verifier):
 
 
 def test_kept_and_loaded_it_is_the_same_and_goes_on_no_other_base(verifier, examples, tmp_path):
-    save_verifier(verifier, tmp_path / "kept", MODEL, FACTS)
-    loaded = load_verifier(*load_reasoner(STRONG), tmp_path / "kept")
+    save_verifier(verifier, tmp_path / "kept", REASONER, FACTS)
+    loaded = load_verifier(Reasoner.load(STRONG), tmp_path / "kept")
     rows = [verifier.row(t) for t in examples[0][:8]]
     assert torch.equal(torch.tensor(loaded.probabilities(rows)), torch.tensor(verifier.probabilities(rows)))
-    assert (loaded.verdicts, loaded.template) == (("high", "low"), TESTBED)
+    assert (loaded.verdicts, loaded.reasoner.template) == (("high", "low"), TESTBED)
     with pytest.raises(ValueError, match=r"made for data/models/strong .* not for data/models/base"):
-        load_verifier(*load_reasoner(BASE), tmp_path / "kept")
+        load_verifier(Reasoner.load(BASE), tmp_path / "kept")
     with pytest.raises(FileExistsError):
-        save_verifier(verifier, tmp_path / "kept", MODEL, FACTS)
+        save_verifier(verifier, tmp_path / "kept", REASONER, FACTS)
+
+
+def test_the_shipped_verifier_tells_right_from_wrong():
+    base = Solver(Reasoner.load(BASE), TASK, Sampling(88), Sampling(2))
+    problems = TASK.problems["validation"]
+    traces = base.answer(base.think(problems, 1), 1)
+    right = [[float(base.read(p, t) == p.answer)] for p, t in zip(problems, traces, strict=True)]
+    verifier = load_verifier(Reasoner.load(BASE), "data/models/verifier")
+    assert calibration(verifier.score(base, [], traces).value[:, None], right).auc.low > 0.7
 
 
 def test_a_policys_adapter_is_no_verifier():
     with pytest.raises(ValueError, match="not a verifier"):
-        load_verifier(*load_reasoner(BASE), "data/models/adapters/grpo")
+        load_verifier(Reasoner.load(BASE), "data/models/adapters/grpo")
 
 
 def test_bad_input(examples):
     for right in ([1.0, 0.0], [1.0] * 3, [0.5, 1.0, 0.0]):
         with pytest.raises(ValueError, match="one label for each of 3 traces"):
-            train_verifier(MODEL, TOKENIZER, TESTBED, examples[0][:3], right, SETTINGS)
+            train_verifier(REASONER, examples[0][:3], right, SETTINGS)
     with pytest.raises(ValueError, match="two different tokens"):
-        Verifier(MODEL, TOKENIZER, TESTBED, ("low", "low"))
+        Verifier(REASONER, ("low", "low"))
     with pytest.raises(ValueError, match="expected one"):
-        Verifier(MODEL, TOKENIZER, R1, ("low", "try high"))
+        Verifier(REASONER, ("low", "try high"))
 
 
 # --- calibration ----------------------------------------------------------------------------------------

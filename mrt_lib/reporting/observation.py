@@ -144,8 +144,8 @@ def observe(
     answers = [prefixes for chunk in done for prefixes in chunk.answers]
     mean = sum(c.answer_tokens for c in done) / (options.branches * sum(map(len, answers)))
     tokens = [tokens_spent(reasoner, trace, mean) for trace in traces]
-    found = Evaluation(list(problems), options.rollouts, traces, tokens)
-    return Observation(reasoner, found, answers, prover is not None, mean)
+    evaluation = Evaluation(list(problems), options.rollouts, traces, tokens)
+    return Observation(reasoner, evaluation, answers, prover is not None, mean)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,20 @@
-"""What a test-time method is, what it spends, and the parts that all of them share."""
+"""What a test-time method is, what it spends, and how good a trace looks: the parts that methods share."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from mrt_lib.arms.base import stream
-from mrt_lib.engines.base import Engine, Sampling
-from mrt_lib.rollouts import answer, think
+from mrt_lib.arms.mrt_offline import cut
+from mrt_lib.engines.base import Sampling
+from mrt_lib.measure.prover import Prover
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
-from mrt_lib.thoughts.templates import Template, decode, parse_answer
 from mrt_lib.thoughts.traces import Trace
 
 
@@ -42,6 +43,15 @@ class Outcome:
     verifier: np.ndarray
     reread: np.ndarray
 
+    @classmethod
+    def of(
+        cls, right: Sequence[float] | np.ndarray, answers: np.ndarray, policy: np.ndarray, **spent: np.ndarray
+    ) -> Outcome:
+        """From `answers`, texts of shape (problems, any number); tokens that are not given are 0."""
+        zeros = np.zeros(len(right))
+        parts = [np.asarray(right, dtype=float), (answers == "").mean(1), policy + zeros]
+        return cls(*parts, *(spent.get(kind, 0.0) + zeros for kind in ("prover", "verifier", "reread")))
+
     @property
     def tokens(self) -> np.ndarray:
         """policy + prover + verifier."""
@@ -57,38 +67,46 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Solver:
-    """A reasoner at work.
+    """A reasoner at work on a task.
 
     Attributes:
-        engine: of the policy.
-        tokenizer: of its model.
-        template: the text around a thought.
+        reasoner: the policy.
         task: grades the answers.
         thinking: temperature, and the budget of a thought.
         answering: temperature, and most tokens of an answer.
     """
 
-    engine: Engine
-    tokenizer: PreTrainedTokenizerBase
-    template: Template
+    reasoner: Reasoner
     task: Task
     thinking: Sampling
     answering: Sampling
 
     def think(self, problems: Sequence[Problem], seed: int) -> list[Trace]:
         """One thought per problem."""
-        drawn = replace(self.thinking, seed=stream(seed, 0))
-        return think(self.engine, self.tokenizer, self.template, problems, drawn)
+        return self.reasoner.think(problems, replace(self.thinking, seed=stream(seed, 0)))
 
     def answer(self, traces: Sequence[Trace], seed: int) -> list[Trace]:
         """The traces with an answer each, after the stop text where the thought has not ended."""
-        drawn = replace(self.answering, seed=stream(seed, 1))
-        return answer(self.engine, self.tokenizer, self.template, traces, drawn)
+        return self.reasoner.answer(traces, replace(self.answering, seed=stream(seed, 1)))
 
     def read(self, problem: Problem, trace: Trace) -> str:
         """The answer of a trace, "" where there is none; every right one reads as the gold answer."""
-        text = parse_answer(self.template, decode(self.tokenizer, trace.answer_ids))
+        text = self.reasoner.read(trace.answer_ids)
         return problem.answer if self.task.score(problem, text) else text
+
+    def read_all(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> np.ndarray:
+        """The answers of traces, the same number for each problem, shape (problems, traces of each)."""
+        asked = [p for p in problems for _ in range(len(traces) // len(problems))]
+        texts = [self.read(p, t) for p, t in zip(asked, traces, strict=True)]
+        return np.array(texts, dtype=object).reshape(len(problems), -1)
+
+    def outcome(
+        self, problems: Sequence[Problem], traces: Sequence[Trace], policy: np.ndarray, **spent: np.ndarray
+    ) -> Outcome:
+        """Of one answered trace per problem; `spent`: prover, verifier and reread tokens, if any."""
+        answers = self.read_all(problems, traces)
+        right = [text == p.answer for text, p in zip(answers[:, 0], problems, strict=True)]
+        return Outcome.of(right, answers, policy, **spent)
 
 
 def sampled_tokens(trace: Trace) -> int:
@@ -100,22 +118,66 @@ def stopped(trace: Trace, episodes: int) -> Trace:
     """The unanswered thought stopped after so many episodes; as it is if it has no more."""
     if episodes >= trace.n_episodes:
         return replace(trace, answer_ids=[], answer_log_probs=[], values=[])
-    ids = trace.prefix(episodes)[len(trace.prompt_ids) :]
-    log_probs = trace.thought_log_probs[: len(ids)]
-    own = (trace.problem_id, trace.prompt_ids, ids, trace.boundaries[:episodes])
-    return Trace(*own, finished=False, thought_log_probs=log_probs)
+    return cut(trace, episodes)
 
 
-def judged(
-    solver: Solver,
-    problems: Sequence[Problem],
-    traces: Sequence[Trace],
-    policy: Sequence[int] | np.ndarray,
-    **tokens: np.ndarray,
-) -> Outcome:
-    """The outcome of one answered trace per problem; `tokens` by kind, those not named are 0."""
-    texts = [solver.read(p, t) for p, t in zip(problems, traces, strict=True)]
-    right = np.array([text == p.answer for text, p in zip(texts, problems, strict=True)], dtype=float)
-    unanswered = np.array([text == "" for text in texts], dtype=float)
-    spent = {kind: np.zeros(len(problems)) for kind in ("prover", "verifier", "reread")} | tokens
-    return Outcome(right, unanswered, np.asarray(policy, dtype=float), **spent)
+@dataclass(frozen=True)
+class Scores:
+    """Scores of traces in [0, 1] and what they cost in tokens, arrays of shape (traces,)."""
+
+    value: np.ndarray
+    prover: np.ndarray
+    verifier: np.ndarray
+
+
+class Scorer(Protocol):
+    """Scores answered traces, and prefixes that have no answer yet."""
+
+    def score(self, solver: Solver, problems: Sequence[Problem], traces: Sequence[Trace]) -> Scores:
+        """One score per trace; `problems[i]` is the problem of `traces[i]`."""
+
+
+class OwnValue:
+    """The model's own confidence in its own answer: what it can know without the gold answer.
+
+    exp(mean log-probability of the answer's tokens given the thought), the geometric mean per token. An
+    answered trace costs nothing, since the numbers come with the sampling. At a prefix without an answer the
+    greedy answer is forced, at temperature 1, and its tokens are the prover's. J itself is no choice here: it
+    is the probability of the gold answer, so to pick by it is to look at the solution (`OracleValue`).
+    """
+
+    def score(self, solver: Solver, problems: Sequence[Problem], traces: Sequence[Trace]) -> Scores:
+        """See `Scorer.score`; of the problems it takes the number alone."""
+        pairs = zip(problems, traces, strict=True)
+        open_ones = [i for i, (_, t) in enumerate(pairs) if not t.answer_ids]
+        greedy = replace(solver, answering=replace(solver.answering, temperature=0.0))
+        answered, spent = list(traces), np.zeros(len(traces))
+        for i, trace in zip(open_ones, greedy.answer([traces[i] for i in open_ones], 0), strict=True):
+            answered[i], spent[i] = trace, len(trace.answer_ids)
+        value = [math.exp(np.mean(t.answer_log_probs)) for t in answered]
+        return Scores(np.array(value), spent, np.zeros(len(traces)))
+
+
+@dataclass(frozen=True)
+class OracleValue:
+    """Upper bound, never a method: it knows the gold answer.
+
+    An answered trace is worth its grade, a prefix its J from `prover`.
+    """
+
+    prover: Prover
+
+    def score(self, solver: Solver, problems: Sequence[Problem], traces: Sequence[Trace]) -> Scores:
+        """See `Scorer.score`."""
+        pairs = list(zip(problems, traces, strict=True))
+        value, spent = (
+            np.array([float(solver.read(p, t) == p.answer) for p, t in pairs]),
+            np.zeros(len(pairs)),
+        )
+        open_ones = [i for i, t in enumerate(traces) if not t.answer_ids]
+        # One episode from start to end: the values in between are not asked for.
+        whole = [replace(traces[i], boundaries=traces[i].boundaries[-1:]) for i in open_ones]
+        found = self.prover.values([problems[i] for i in open_ones], whole)
+        for i, values in zip(open_ones, found, strict=True):
+            value[i], spent[i] = values.value[-1], values.tokens
+        return Scores(value, spent, np.zeros(len(traces)))

@@ -9,11 +9,10 @@ import numpy as np
 
 from mrt_lib.arms.base import repeat, stream
 from mrt_lib.engines.base import Generation
-from mrt_lib.thoughts.episodes import cut_thought
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem
+from mrt_lib.test_time.base import Outcome, Scorer, Solver
 from mrt_lib.thoughts.templates import token_id
-from mrt_lib.test_time.base import Outcome, Solver, judged
-from mrt_lib.test_time.scores import Scorer
 from mrt_lib.thoughts.traces import Trace
 
 
@@ -27,7 +26,7 @@ class Beam:
     Attributes:
         width: beams kept, at least 1.
         expansion: next episodes sampled for each, at least 1.
-        scorer: values a prefix: `OwnValue`, a `Verifier`, or `OracleValue` as the bound.
+        scorer: values a prefix: `OwnValue`, a trained verifier, or `OracleValue` as the bound.
         episode_tokens: most tokens of one expansion; a longer episode goes on in the next one.
     """
 
@@ -44,14 +43,40 @@ class Beam:
 
     def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
         """See `Method.solve`; the solver's thinking budget is that of one beam."""
-        search = _Search(self, solver, problems, seed)
-        while search.step():
-            pass
-        best = solver.answer([beams[0].trace for beams in search.beams], seed)
-        policy = search.spent["policy"] + np.array([len(t.answer_ids) for t in best])
-        return judged(
-            solver, problems, best, policy, prover=search.spent["prover"], verifier=search.spent["verifier"]
-        )
+        # One token to begin with, so that no first episode ends at its own opening.
+        one, step = replace(solver, thinking=replace(solver.thinking, max_new_tokens=1)), 2
+        beams = [[_begun(trace)] for trace in one.think(problems, seed)]
+        spent = {kind: np.zeros(len(problems)) for kind in ("policy", "prover", "verifier")}
+        spent["policy"] += 1
+        while going := [(p, b) for p, own in enumerate(beams) for b in own if self._room(solver, b)]:
+            drawn = self._generate(solver, [b for _, b in going], stream(seed, step))
+            pairs = list(zip(repeat(going, self.expansion), drawn, strict=True))
+            owners = [p for (p, _), _ in pairs]
+            children = [_child(solver.reasoner, beam, found) for (_, beam), found in pairs]
+            scores = self.scorer.score(solver, [problems[p] for p in owners], [c.trace for c in children])
+            np.add.at(spent["policy"], owners, [len(found.token_ids) for found in drawn])
+            np.add.at(spent["prover"], owners, scores.prover)
+            np.add.at(spent["verifier"], owners, scores.verifier)
+            beams = [[b for b in own if not self._room(solver, b)] for own in beams]
+            for p, child, score in zip(owners, children, scores.value.tolist(), strict=True):
+                beams[p].append(replace(child, score=score))
+            beams = [sorted(own, key=lambda b: -b.score)[: self.width] for own in beams]
+            step += 1
+        best = solver.answer([own[0].trace for own in beams], seed)
+        spent["policy"] += [len(t.answer_ids) for t in best]
+        return solver.outcome(problems, best, **spent)
+
+    def _room(self, solver: Solver, beam: _Beam) -> int:
+        """Most tokens of its next expansion; 0 if it has ended."""
+        left = solver.thinking.max_new_tokens - len(beam.ids)
+        return 0 if beam.trace.finished else max(0, min(left, self.episode_tokens))
+
+    def _generate(self, solver: Solver, going: list[_Beam], seed: int) -> list[Generation]:
+        reasoner, rooms = solver.reasoner, [self._room(solver, b) for b in going]
+        ends = [text for text in (reasoner.template.think_end, reasoner.template.episode_marker) if text]
+        stop = tuple((token_id(reasoner.tokenizer, text),) for text in ends)
+        asked = replace(solver.thinking, max_new_tokens=max(rooms), stop=stop, seed=seed, n=self.expansion)
+        return reasoner.engine.generate([b.trace.prompt_ids + b.ids for b in going], asked, rooms)
 
 
 @dataclass(frozen=True)
@@ -68,91 +93,31 @@ class _Beam:
         return self.trace.thought_ids + self.begun
 
 
-class _Search:
-    """The beams of every problem, best first."""
-
-    def __init__(self, method: Beam, solver: Solver, problems: Sequence[Problem], seed: int) -> None:
-        """Every problem begins with one sampled token, so that no first episode ends at its own opening."""
-        self.method, self.solver, self.problems, self.seed = method, solver, problems, seed
-        self.beams = [[_begun(trace)] for trace in _first_tokens(solver, problems, seed)]
-        self.spent = {kind: np.zeros(len(problems)) for kind in ("policy", "prover", "verifier")}
-        self.spent["policy"] += 1
-        self.steps = 0
-
-    def step(self) -> bool:
-        """Expand what can be expanded and keep the best; False if nothing could be."""
-        going = [(p, b) for p, beams in enumerate(self.beams) for b in beams if self._room(b)]
-        if not going:
-            return False
-        generations = self._generate([beam for _, beam in going])
-        before = repeat(going, self.method.expansion)
-        for (p, beam), generation in zip(before, generations, strict=True):
-            self.spent["policy"][p] += min(self._room(beam), len(generation.token_ids))
-        children = [self._child(b, found) for (_, b), found in zip(before, generations, strict=True)]
-        self._keep_best([p for p, _ in before], children)
-        return True
-
-    def _room(self, beam: _Beam) -> int:
-        """Most tokens of its next expansion; 0 if it has ended."""
-        left = self.solver.thinking.max_new_tokens - len(beam.ids)
-        return 0 if beam.trace.finished else max(0, min(left, self.method.episode_tokens))
-
-    def _generate(self, going: list[_Beam]) -> list[Generation]:
-        template, tokenizer = self.solver.template, self.solver.tokenizer
-        ends = [text for text in (template.think_end, template.episode_marker) if text]
-        self.steps += 1
-        asked = replace(
-            self.solver.thinking,
-            max_new_tokens=max(map(self._room, going)),
-            stop=tuple((token_id(tokenizer, text),) for text in ends),
-            seed=stream(self.seed, 1 + self.steps),
-            n=self.method.expansion,
-        )
-        return self.solver.engine.generate([b.trace.prompt_ids + b.ids for b in going], asked)
-
-    def _child(self, beam: _Beam, generation: Generation) -> _Beam:
-        """The beam after one more episode.
-
-        A marker that ends it is kept as the beginning of the next. Where episodes open with words, which
-        are seen too late, what was sampled after the episode is thrown away.
-        """
-        tokenizer, template, room = self.solver.tokenizer, self.solver.template, self._room(beam)
-        ids = beam.ids + generation.token_ids[:room]
-        log_probs = beam.trace.thought_log_probs + beam.log_probs + generation.log_probs[:room]
-        ended = generation.finish == "stop" and len(generation.token_ids) <= room
-        finished = ended and ids[-1] == token_id(tokenizer, template.think_end)
-        later = (b for b in cut_thought(tokenizer, template, ids) if b > len(beam.trace.thought_ids))
-        end = len(ids) - 1 if ended else next(later)
-        thought, begun = ids[:end], ids[end:] if ended and not finished else []
-        trace = replace(
-            beam.trace,
-            thought_ids=thought,
-            boundaries=cut_thought(tokenizer, template, thought),
-            finished=finished,
-            thought_log_probs=log_probs[: end + finished],
-        )
-        return _Beam(trace, begun, log_probs[end:][: len(begun)])
-
-    def _keep_best(self, owners: list[int], children: list[_Beam]) -> None:
-        problems = [self.problems[p] for p in owners]
-        found = self.method.scorer.score(self.solver, problems, [child.trace for child in children])
-        self.beams = [[b for b in beams if not self._room(b)] for beams in self.beams]
-        for i, (p, child) in enumerate(zip(owners, children, strict=True)):
-            self.beams[p].append(replace(child, score=float(found.value[i])))
-            self.spent["prover"][p] += found.prover[i]
-            self.spent["verifier"][p] += found.verifier[i]
-        ranked = [sorted(beams, key=lambda b: -b.score) for beams in self.beams]
-        self.beams = [beams[: self.method.width] for beams in ranked]
-
-
-def _first_tokens(solver: Solver, problems: Sequence[Problem], seed: int) -> list[Trace]:
-    one = replace(solver.thinking, max_new_tokens=1)
-    return replace(solver, thinking=one).think(problems, seed)
-
-
 def _begun(trace: Trace) -> _Beam:
     """A beam whose first token belongs to an episode that is still to be written."""
     if trace.finished:
         return _Beam(trace)
     empty = replace(trace, thought_ids=[], boundaries=[], thought_log_probs=[])
     return _Beam(empty, trace.thought_ids, trace.thought_log_probs)
+
+
+def _child(reasoner: Reasoner, beam: _Beam, generation: Generation) -> _Beam:
+    """The beam after one more episode.
+
+    A marker that ends it is kept as the beginning of the next. Where episodes open with words, which
+    are seen too late, what was sampled after the episode is thrown away.
+    """
+    ids, ended = beam.ids + generation.token_ids, generation.finish == "stop"
+    log_probs = beam.trace.thought_log_probs + beam.log_probs + generation.log_probs
+    finished = ended and ids[-1] == token_id(reasoner.tokenizer, reasoner.template.think_end)
+    later = (b for b in reasoner.cut(ids) if b > len(beam.trace.thought_ids))
+    end = len(ids) - 1 if ended else next(later)
+    trace = replace(
+        beam.trace,
+        thought_ids=ids[:end],
+        boundaries=reasoner.cut(ids[:end]),
+        finished=finished,
+        thought_log_probs=log_probs[: end + finished],
+    )
+    begun = ids[end:] if ended and not finished else []
+    return _Beam(trace, begun, log_probs[end:][: len(begun)])

@@ -1,24 +1,51 @@
-"""Linearised evaluation: one stream of attempts, the newest of which stay in view (paper, section 8)."""
+"""Longer thoughts: budget forcing reopens an ended one, a linearised stream slides through the context."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, cycle
 
 import numpy as np
 
 from mrt_lib.arms.base import stream
-from mrt_lib.thoughts.episodes import cut_thought
-from mrt_lib.rollouts import extend
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem
+from mrt_lib.test_time.base import Outcome, Solver, sampled_tokens
 from mrt_lib.thoughts.templates import decode, encode
-from mrt_lib.test_time.base import Outcome, Solver, judged
 from mrt_lib.thoughts.traces import Trace
 
 
 @dataclass(frozen=True)
+class BudgetForcing:
+    """Up to `extensions` times the end of the thought gives way to the next continue marker (s1; paper,
+    Appendix F).
+
+    A thought that the budget cuts is answered after the stop text; where even then no answer can be read,
+    `Outcome.unanswered` says so and the problem counts as wrong.
+    """
+
+    extensions: int
+
+    def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
+        """See `Method.solve`; ValueError as from `Reasoner.force_on`."""
+        drawn, thoughts = replace(solver.thinking, seed=stream(seed, 2)), solver.think(problems, seed)
+        traces = solver.answer(solver.reasoner.force_on(thoughts, drawn, self.extensions), seed)
+        spent = np.array([forced_tokens(solver.reasoner, t) for t in traces])
+        return solver.outcome(problems, traces, spent)
+
+
+def forced_tokens(reasoner: Reasoner, trace: Trace) -> int:
+    """Sampled tokens of a trace from `force_on`: without the markers, with the ends that they replaced."""
+    markers = int(np.isnan(trace.thought_log_probs).sum())
+    lengths = cycle([len(encode(reasoner.tokenizer, text)) for text in reasoner.template.continue_markers])
+    ends = 0 if not markers else 1 + next(i for i, n in enumerate(accumulate(lengths)) if n >= markers)
+    return sampled_tokens(trace) - markers + ends
+
+
+@dataclass(frozen=True)
 class Linearised:
-    """One thought of up to `budget` tokens through a context of `context` tokens of thought.
+    """One thought of up to `budget` tokens through a context of `context` tokens (paper, section 8).
 
     When the context is full, all but the last `window` episodes leave it, or as many of these as leave room
     for one token. The stream goes on until the model ends it or the budget is spent; the answer comes from
@@ -26,14 +53,12 @@ class Linearised:
     context may cut an episode; what there is of it is the newest of the window. A stream whose newest episode
     fills the whole context (a model that has lost its format) ends there.
 
-    Where an episode needs the ones before it, such as a redo that shares their lines, `restate` writes what
-    stays: from the text in view to a text that stands alone, or "", which ends the stream.
-
     Attributes:
         budget: tokens of the stream.
         window: episodes kept, at least 1.
         context: most thought tokens in view, such as the training budget.
-        restate: replaces `window`, see above.
+        restate: where an episode needs the ones before it, such as a redo that shares their lines: what stays
+            in place of `window`, from the text in view to one that stands alone, or "" to end the stream.
     """
 
     budget: int
@@ -59,56 +84,39 @@ class Linearised:
         reread, step = np.zeros(len(problems)), 2
         going = list(range(len(problems)))
         while full := [i for i in going if not seen[i].finished and spent[i] < self.budget]:
-            slid = {i: kept for i in full if (kept := self._slide(solver, seen[i]))}
+            slid = {i: kept for i in full if (kept := self._slide(solver.reasoner, seen[i]))}
             if not slid and step == 2:
                 raise ValueError(
                     f"an episode of {seen[full[0]].problem_id} fills the whole context of {self.context} "
                     "tokens; a window must be longer than one episode"
                 )
-            going = list(slid)
+            going, ends = list(slid), []
             for i, kept in slid.items():
-                seen[i] = kept
                 reread[i] += len(kept.prompt_ids) + len(kept.thought_ids)
-            longer = self._extended(
-                solver, [seen[i] for i in going], self.budget - spent[going], stream(seed, step)
-            )
+                ends.append(min(self.context, len(kept.thought_ids) + int(self.budget - spent[i])))
+            drawn = replace(solver.thinking, seed=stream(seed, step))
+            longer = solver.reasoner.extend(list(slid.values()), drawn, ends)
             for i, trace in zip(going, longer, strict=True):
-                spent[i] += len(trace.thought_log_probs) - len(seen[i].thought_log_probs)
+                spent[i] += len(trace.thought_log_probs) - len(slid[i].thought_log_probs)
                 seen[i] = trace
             step += 1
         traces = solver.answer(seen, seed)
         spent += [len(t.answer_ids) for t in traces]
-        return judged(solver, problems, traces, spent, reread=reread)
+        return solver.outcome(problems, traces, spent, reread=reread)
 
-    def _slide(self, solver: Solver, trace: Trace) -> Trace | None:
+    def _slide(self, reasoner: Reasoner, trace: Trace) -> Trace | None:
         """The trace of a full context with what stays in view; None if no whole episode can leave it."""
-        kept = self._newest(trace) if self.restate is None else self._restated(solver, trace)
+        if self.restate is None:
+            kept = self._newest(trace)
+        else:
+            kept = encode(reasoner.tokenizer, self.restate(decode(reasoner.tokenizer, trace.thought_ids)))
         if not 0 < len(kept) < self.context:
             return None
-        log_probs = [0.0] * len(kept)  # nobody samples them here
-        boundaries = cut_thought(solver.tokenizer, solver.template, kept)
-        return replace(trace, thought_ids=kept, boundaries=boundaries, thought_log_probs=log_probs)
+        unsampled = [0.0] * len(kept)
+        return replace(trace, thought_ids=kept, boundaries=reasoner.cut(kept), thought_log_probs=unsampled)
 
     def _newest(self, trace: Trace) -> list[int]:
         """The last `window` episodes, or as many of them as leave room; all tokens if none does."""
         thought, starts = trace.thought_ids, [0, *trace.boundaries][:-1]
-        return next(
-            (thought[start:] for start in starts[-self.window :] if len(thought) - start < self.context),
-            thought,
-        )
-
-    def _restated(self, solver: Solver, trace: Trace) -> list[int]:
-        assert self.restate is not None
-        return encode(solver.tokenizer, self.restate(decode(solver.tokenizer, trace.thought_ids)))
-
-    def _extended(self, solver: Solver, traces: list[Trace], left: np.ndarray, seed: int) -> list[Trace]:
-        """The traces thought on to the end of the context, or for the tokens that are `left`."""
-        ends = [min(self.context, len(t.thought_ids) + n) for t, n in zip(traces, left.tolist(), strict=True)]
-        longer = list(traces)
-        for end in sorted(set(ends)):
-            own = [i for i, e in enumerate(ends) if e == end]
-            drawn = replace(solver.thinking, max_new_tokens=end, seed=stream(seed, end))
-            parts = (solver.engine, solver.tokenizer, solver.template, [traces[i] for i in own], drawn)
-            for i, trace in zip(own, extend(*parts), strict=True):
-                longer[i] = trace
-        return longer
+        shorter = (thought[start:] for start in starts[-self.window :] if len(thought) - start < self.context)
+        return next(shorter, thought)

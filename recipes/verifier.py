@@ -1,8 +1,9 @@
-"""A separately trained verifier: a LoRA adapter on the base that reads a trace and says "right" or not.
+"""A separately trained verifier, and whether its stated probabilities come true.
 
-Its verdict is the difference of two tokens' logits after the last token, trained with the binary
-cross-entropy on traces graded by the task. That loss is proper, so on traces like those it was trained on
-the probabilities are calibrated; `recipes.calibration` shows it on others.
+The verifier is a LoRA adapter on the base that reads a trace and says "right" or not. Its verdict is the
+difference of two tokens' logits after the last token, trained with the binary cross-entropy on traces graded
+by the task. That loss is proper, so on traces like those it was trained on the probabilities are calibrated;
+`calibration` shows it on others.
 """
 
 from __future__ import annotations
@@ -14,20 +15,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from numpy.typing import ArrayLike
 
-from mrt_lib.training.adapters import dtype_name, load_adapter, read_facts, write_facts
+from mrt_lib.adapters import base_facts, load_adapter, read_facts, write_facts
 from mrt_lib.engines.batching import by_length
 from mrt_lib.files import new_folder
-from mrt_lib.training.guards import weights_digest
-from mrt_lib.training.lora import Learner, LoraSettings
+from mrt_lib.measure.stats import Interval, bootstrap
 from mrt_lib.provenance import provenance
-from mrt_lib.rollouts import closing_ids
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem
-from mrt_lib.thoughts.templates import Template, get_template, token_id
-from mrt_lib.test_time.base import Solver
-from mrt_lib.test_time.scores import Scores
+from mrt_lib.test_time import Scores, Solver
+from mrt_lib.thoughts.templates import get_template, token_id
 from mrt_lib.thoughts.traces import Trace
+from mrt_lib.training.lora import Learner, LoraSettings
 
 LORA = LoraSettings(rank=8, alpha=16)
 BATCH_TOKENS = 16_384  # most of one pass
@@ -59,20 +59,15 @@ class Verifier:
     verdict is about the answer that would be forced.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: PreTrainedTokenizerBase,
-        template: Template,
-        verdicts: tuple[str, str],
-    ) -> None:
-        """`model`: a causal model, peft's or plain; `verdicts`: the tokens for right and wrong.
+    def __init__(self, reasoner: Reasoner, verdicts: tuple[str, str], adapted: Any = None) -> None:
+        """`verdicts`: the tokens for right and wrong; `adapted`: the peft model, None for the reasoner's own.
 
         Raises:
             ValueError: a verdict is not a single token, or both are the same.
         """
-        self.model, self.tokenizer, self.template, self.verdicts = model, tokenizer, template, verdicts
-        self.ids = [token_id(tokenizer, text) for text in verdicts]
+        self.reasoner, self.verdicts = reasoner, verdicts
+        self.model = reasoner.model if adapted is None else adapted
+        self.ids = [token_id(reasoner.tokenizer, text) for text in verdicts]
         if self.ids[0] == self.ids[1]:
             raise ValueError(f"the verdicts must be two different tokens, got {verdicts}")
 
@@ -84,8 +79,8 @@ class Verifier:
 
     def row(self, trace: Trace) -> list[int]:
         """Prompt, thought, the text that ends it and the answer if there is one."""
-        closing = closing_ids(self.tokenizer, self.template, trace, trace.n_episodes)
-        return trace.prefix(trace.n_episodes) + closing + trace.answer_ids
+        k = trace.n_episodes
+        return trace.prefix(k) + self.reasoner.close(trace, k) + trace.answer_ids
 
     @torch.inference_mode()
     def probabilities(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
@@ -110,20 +105,13 @@ class Verifier:
 
 
 def train_verifier(
-    base: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    template: Template,
-    traces: Sequence[Trace],
-    right: Sequence[float],
-    settings: VerifierSettings,
+    base: Reasoner, traces: Sequence[Trace], right: Sequence[float], settings: VerifierSettings
 ) -> Verifier:
-    """A verifier for this base, which it takes over; on a small model it takes seconds, so nothing is kept
-    on the way.
+    """A verifier for this base, whose model it takes over; on a small one it takes seconds, so nothing is
+    kept on the way.
 
     Args:
-        base: the plain model.
-        tokenizer: of the base.
-        template: the text around a thought.
+        base: the plain reasoner.
         traces: what it reads; prefixes without answer teach it to value these.
         right: 1 where the answer (of a prefix: one that was forced there) is right, else 0.
         settings: see `VerifierSettings`.
@@ -136,8 +124,8 @@ def train_verifier(
             f"need one label for each of {len(traces)} traces, 0 and 1 among them; "
             f"got {len(right)} with the values {sorted(set(right))}"
         )
-    learner = Learner(base, LORA, settings.seed, keep_stale=False)
-    verifier = Verifier(learner.model, tokenizer, template, settings.verdicts)
+    learner = Learner(base.model, LORA, settings.seed)
+    verifier = Verifier(base, settings.verdicts, learner.model)
     rows, labels = [verifier.row(t) for t in traces], torch.tensor([float(y) for y in right])
     batches = _batches(rows, settings)
     optimiser = torch.optim.AdamW(learner.trained().values(), settings.learning_rate, weight_decay=0.0)
@@ -163,34 +151,27 @@ def _batches(rows: Sequence[Sequence[int]], settings: VerifierSettings) -> list[
     return batches
 
 
-def save_verifier(
-    verifier: Verifier, folder: str | Path, base: PreTrainedModel, facts: Mapping[str, Any]
-) -> None:
+def save_verifier(verifier: Verifier, folder: str | Path, base: Reasoner, facts: Mapping[str, Any]) -> None:
     """Write the adapter, its base's digest and a model card, whole or not at all.
 
     Args:
         verifier: with adapters.
         folder: new.
-        base: the plain model that it was trained on.
+        base: the plain reasoner that it was trained on, loaded anew.
         facts: `task`, its name, and `numbers`, a mapping for the card.
 
     Raises:
         FileExistsError: there is something at `folder`.
     """
-    own: dict[str, Any] = {"arm": "verifier", "template": verifier.template.name}
-    own |= {
-        "verdicts": list(verifier.verdicts),
-        "base": base.name_or_path,
-        "base_digest": weights_digest(base),
-        "dtype": dtype_name(base),
-    }
+    own = {"arm": "verifier", "template": base.template.name, "verdicts": list(verifier.verdicts)}
+    own |= base_facts(base.model, base.name)
     with new_folder(folder) as filling:
         verifier.model.save_pretrained(filling, save_embedding_layers=False)
         write_facts(filling, {**own, **facts, "provenance": provenance()})
 
 
-def load_verifier(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> Verifier:
-    """The verifier saved in a folder, on its base, which it takes over.
+def load_verifier(base: Reasoner, folder: str | Path) -> Verifier:
+    """The verifier saved in a folder, on its base, whose model it takes over.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -200,4 +181,83 @@ def load_verifier(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fol
     if "verdicts" not in facts:
         raise ValueError(f"{folder} holds an adapter of {facts.get('arm')}, not a verifier")
     right, wrong = facts["verdicts"]
-    return Verifier(load_adapter(base, folder), tokenizer, get_template(facts["template"]), (right, wrong))
+    adapted = load_adapter(base.model, folder)
+    own = Reasoner(base.model, base.tokenizer, get_template(facts["template"]), base.engine)
+    return Verifier(own, (right, wrong), adapted)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Statements of similar probability: their number, their mean, and the share that came true."""
+
+    count: int
+    stated: float
+    found: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Of statements about several traces of each problem.
+
+    Attributes:
+        bins: of equal width over [0, 1], the empty ones left out.
+        ece: mean distance of stated and found over the bins, weighted by their counts. Noise alone makes it
+            positive, and a resampled one larger.
+        auc: probability that a right trace gets a higher number than a wrong one, ties 1/2; nan where all
+            are right or all wrong.
+        brier: mean squared distance from the outcome.
+    """
+
+    bins: tuple[Bin, ...]
+    ece: Interval
+    auc: Interval
+    brier: Interval
+
+
+def calibration(stated: ArrayLike, right: ArrayLike, bins: int = 10, seed: int = 0) -> Calibration:
+    """Calibration with 95% bootstrap intervals over problems.
+
+    Args:
+        stated: probabilities, shape (problems, traces), at least 2 problems.
+        right: 0 or 1, the same shape.
+        bins: at least 1.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: shapes differ, a number is no probability, or `bins` < 1.
+    """
+    p, y = np.asarray(stated, dtype=float), np.asarray(right, dtype=float)
+    if p.shape != y.shape or p.ndim != 2:
+        raise ValueError(f"stated and right must both be (problems, traces), got {p.shape} and {y.shape}")
+    if not ((p >= 0) & (p <= 1)).all() or not np.isin(y, (0, 1)).all():
+        raise ValueError("stated must be probabilities in [0, 1], and right 0 or 1")
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1, got {bins}")
+
+    def error(p: np.ndarray, y: np.ndarray) -> float:
+        return sum(b.count * abs(b.stated - b.found) for b in reliability(p, y, bins)) / p.size
+
+    return Calibration(
+        reliability(p, y, bins),
+        bootstrap(error, p, y, seed=seed),
+        bootstrap(area_under_roc, p, y, seed=seed),
+        bootstrap(lambda p, y: float(((p - y) ** 2).mean()), p, y, seed=seed),
+    )
+
+
+def reliability(stated: np.ndarray, right: np.ndarray, bins: int) -> tuple[Bin, ...]:
+    """The bins that hold a statement, rising; probability 1 belongs to the last."""
+    place = np.minimum((stated * bins).astype(int), bins - 1)
+    chosen = [place == i for i in range(bins)]
+    return tuple(
+        Bin(int(c.sum()), float(stated[c].mean()), float(right[c].mean())) for c in chosen if c.any()
+    )
+
+
+def area_under_roc(stated: np.ndarray, right: np.ndarray) -> float:
+    """Area under the ROC curve, from ranks."""
+    good, bad = stated[right == 1], np.sort(stated[right == 0])
+    if not good.size or not bad.size:
+        return float("nan")
+    below = [np.searchsorted(bad, good, side) for side in ("left", "right")]
+    return float(np.mean(below) / len(bad))
