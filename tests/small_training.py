@@ -27,6 +27,7 @@ SETTINGS = {
     "thinking_tokens": 24,
     "learning_rate": 1e-2,
     "warmup": 1,
+    "micro_batch_tokens": 2048,
     "lora": LoraSettings(rank=4, alpha=16),
     "snapshot_every": 2,
     "checkpoint_every": 2,
@@ -39,7 +40,7 @@ CASES = {
     "grpo_full": (GRPO(), {"lora": None, "learning_rate": 1e-3, "loss": LossConfig("grpo")}),
 }
 # What an arm that imitates learns from a collection; its steps are iterations.
-IMITATING = {"steps": 2, "prompts": None, "group": 4, "imitation": Imitation(4, 100), "micro_batch_tokens": 2048}
+IMITATING = {"steps": 2, "prompts": None, "group": 4, "imitation": Imitation(4, 100)}
 IMITATIONS = {
     "star": (STaR(), IMITATING),
     "mrt_star_rank": (MRTSTaR("rank"), IMITATING),

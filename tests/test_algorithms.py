@@ -108,7 +108,7 @@ def test_only_prefixes_come_from_a_stale_snapshot(policy, name):
     without = copy.copy(policy)
     without.stale = None
     if name in PREFIXED:
-        with pytest.raises(ValueError, match="holds no stale snapshot; train with `mrt_lib.train`"):
+        with pytest.raises(ValueError, match="this loop holds no stale snapshot"):
             ARMS[name].collect(without, PROBLEMS, GROUP, SEED)
     else:
         assert ARMS[name].collect(without, PROBLEMS, GROUP, SEED)

@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipes.backtracking.base import build_tokenizer
-from mrt_lib.thoughts.episodes import cut_thought
-from mrt_lib.tasks import SubsetSum
+from mrt_lib.thoughts.templates import TESTBED, encode
 from recipes.backtracking.attempts import (
     Attempt,
     Line,
@@ -30,9 +28,9 @@ from recipes.backtracking.attempts import (
     solution_attempt,
     write_lines,
 )
+from recipes.backtracking.base import build_tokenizer
+from recipes.backtracking.subset_sum import SubsetSum, facts_of, solution_of
 from recipes.backtracking.text import read_attempts, read_prefix, thought_text
-from recipes.backtracking.subset_sum import facts_of, solution_of
-from mrt_lib.thoughts.templates import TESTBED, encode
 
 TASK = SubsetSum(5)
 PROBLEM = SubsetSum(4).problem([12, 5, 4, 2], 21)  # take take take skip
@@ -136,7 +134,7 @@ def test_backtrack_accuracy_by_hand():
 
 def test_attempts_and_backtracks_are_episodes_of_the_template():
     tokenizer = build_tokenizer()
-    assert cut_thought(tokenizer, TESTBED, encode(tokenizer, TEXT)) == [17, 21, 34]
+    assert TESTBED.cut(tokenizer, encode(tokenizer, TEXT)) == [17, 21, 34]
 
 
 def test_whole_attempts_may_follow_each_other_without_going_back():

@@ -6,16 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mrt_lib.files import sha256
+from mrt_lib.reasoner import Reasoner
+from mrt_lib.thoughts.templates import encode
+from mrt_lib.training.supervised import FinetuneConfig
+from recipes.backtracking.attempts import decided, guess
 from recipes.backtracking.base import NAME, TASK, build_tokenizer, demonstrations, train
 from recipes.backtracking.checks import grade_lines, main, true_value
-from mrt_lib.training.supervised import FinetuneConfig
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.provenance import sha256
-from mrt_lib.tasks import SubsetSum
-from recipes.backtracking.attempts import decided, guess
+from recipes.backtracking.subset_sum import SubsetSum, solution_of, split_of
 from recipes.backtracking.text import read_attempts
-from recipes.backtracking.subset_sum import solution_of, split_of
-from mrt_lib.thoughts.templates import encode
 
 TOKENIZER = build_tokenizer()
 SHIPPED = Path("data/models") / NAME
@@ -101,8 +100,8 @@ def test_a_miniature_is_trained_measured_and_described(tmp_path, monkeypatch):
     monkeypatch.setattr("recipes.backtracking.base.EXAMPLES_PER_STEP", 4)
     monkeypatch.setattr("recipes.backtracking.checks.THINKING", 40)
     train(tmp_path / NAME, tmp_path / "work", FinetuneConfig(steps=2, learning_rate=2e-3, warmup=1))
-    model, tokenizer = load_reasoner(tmp_path / NAME)
-    assert model.config.vocab_size == len(tokenizer) == len(TOKENIZER)
+    reasoner = Reasoner.load(tmp_path / NAME)
+    assert reasoner.model.config.vocab_size == len(reasoner.tokenizer) == len(TOKENIZER)
     assert json.loads((tmp_path / NAME / "training.json").read_text())["steps"] == 2
 
     monkeypatch.setitem(TASK.problems, "test", TASK.problems["test"][:8])

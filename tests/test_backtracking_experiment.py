@@ -31,7 +31,8 @@ from experiments.backtracking_results import (
 from experiments.plan import TUNING_SEED
 from experiments.records import read_facts, write_run
 from experiments.statistics import fewer_tokens
-from mrt_lib.provenance import read_summary, sha256
+from mrt_lib.files import sha256
+from tools.summary import read_summary
 
 SHIPPED_RUNS = sorted(path.parent.name for path in backtracking_plan.RUNS.glob("*/run.json"))
 # J at the end of the training context; it is reached by a straight line from 0.
@@ -150,14 +151,7 @@ def test_a_run_writes_its_records(arm, made_up, monkeypatch):
         backtracking, "WARM", replace(backtracking.WARM, steps=2, warmup=1, checkpoint_every=2)
     )
     monkeypatch.setattr(backtracking, "STAR_STEPS", 2)
-    make = backtracking.make_star_trainer
-
-    def small(*parts):
-        trainer = make(*parts)
-        trainer.problems = trainer.problems[:20]
-        return trainer
-
-    monkeypatch.setattr(backtracking, "make_star_trainer", small)
+    monkeypatch.setitem(backtracking.TASK.problems, "train", backtracking.TASK.problems["train"][:20])
     run = BacktrackingRun(arm, 1e-3, TUNING_SEED)
     backtracking.execute(run)
     facts = read_facts(run.name, made_up)
@@ -168,10 +162,11 @@ def test_a_run_writes_its_records(arm, made_up, monkeypatch):
     assert (start.model_folder / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("name", SHIPPED_RUNS)
-def test_every_shipped_run_is_in_the_plan_and_from_the_shipped_reasoner(name):
-    facts = read_facts(name, backtracking_plan.RUNS)
-    run = BacktrackingRun(**facts["run"])
-    assert run.name == name
-    assert run in plan()
-    assert facts["base_sha256"] == sha256(backtracking.BASE / "model.safetensors")
+def test_every_shipped_run_is_in_the_plan_and_from_the_shipped_reasoner():
+    planned, base = plan(), sha256(backtracking.BASE / "model.safetensors")
+    for name in SHIPPED_RUNS:
+        facts = read_facts(name, backtracking_plan.RUNS)
+        run = BacktrackingRun(**facts["run"])
+        assert run.name == name
+        assert run in planned, name
+        assert facts["base_sha256"] == base, name

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes.root_search.checks import consistent_values, grade_trials, read_trials
-from recipes.root_search.base import FAMILIES, RECIPES, SHIPPED, build_tokenizer, demonstrations
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.provenance import sha256
+from mrt_lib.files import sha256
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
+from recipes.root_search.base import FAMILIES, RECIPES, SHIPPED, build_tokenizer, demonstrations
+from recipes.root_search.checks import consistent_values, grade_trials, read_trials
 from recipes.root_search.explorers import explore, random_guess, thought_text
 
 MODELS = Path("data/models")
@@ -89,9 +89,9 @@ def test_mistakes_are_seen():
 def test_shipped_reasoner_is_what_its_card_measured(name):
     quality = json.loads((MODELS / name / "quality.json").read_text())
     assert quality["provenance"]["sha256"] == sha256(MODELS / name / "model.safetensors")
-    model, tokenizer = load_reasoner(MODELS / name)
-    assert tokenizer.get_vocab() == TOKENIZER.get_vocab()
-    assert model.config.vocab_size == len(tokenizer)
+    reasoner = Reasoner.load(MODELS / name)
+    assert reasoner.tokenizer.get_vocab() == TOKENIZER.get_vocab()
+    assert reasoner.model.config.vocab_size == len(reasoner.tokenizer)
 
 
 def test_shipped_base_is_a_good_judge_and_a_poor_explorer():

@@ -11,7 +11,6 @@ import pytest
 
 from experiments import claims
 from experiments.claims import CLAIMS, PARTS, TABLE, parts, table, with_verdict
-from mrt_lib.provenance import read_summary
 from experiments.verdict_plots import LOOKS, claims_html, draw_verdicts
 from experiments.verdicts import (
     DIFFERS,
@@ -24,6 +23,7 @@ from experiments.verdicts import (
     together,
 )
 from tools.readme import claims as readme_claims
+from tools.summary import read_summary
 
 SUMMARY = read_summary()
 IDS = [claim.id for claim in CLAIMS]

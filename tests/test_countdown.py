@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib.tasks import Countdown, Problem, optional
-from mrt_lib.tasks.countdown import SPLITS, is_solution, parse_arithmetic
+from mrt_lib.tasks import Problem, optional
+from recipes.countdown import SPLITS, Countdown, is_solution, parse_arithmetic
 
 gym = pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="needs the extra `countdown`")
 PROBLEM = Problem("c", "countdown", "?", "(2+3)*4", {"numbers": "2 3 4", "target": 20})

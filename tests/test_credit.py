@@ -141,11 +141,11 @@ def offline_group(*rewards_and_stops, group=0):
 def test_the_termination_baseline_is_the_mean_of_the_stopped_half():
     rollouts = offline_group((1.0, True), (0.0, True), (1.0, False), (0.0, False))
     rollouts += offline_group((1.0, True), (1.0, True), (1.0, False), (0.0, False), group=1)
-    found = MRTOffline("termination").credit(rollouts)
+    found = MRTOffline("termination").credit(rollouts, 4)
     assert [set(a.tolist()) for a in found] == [{0}, {0}, {0.5}, {-0.5}, {0}, {0}, {0}, {-1}]
 
 
 def test_the_group_baseline_compares_both_halves():
     rollouts = offline_group((1.0, True), (0.0, True), (0.0, False), (0.0, False))
-    found = MRTOffline("group", scale=False).credit(rollouts)
+    found = MRTOffline("group", scale=False).credit(rollouts, 4)
     assert [set(a.tolist()) for a in found] == [{0.75}, {-0.25}, {-0.25}, {-0.25}]

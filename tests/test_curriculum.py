@@ -1,15 +1,14 @@
 """Stages of a training run: which are refused, which budget a step has, and that resuming keeps the bits."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mrt_lib.arms import GRPO, MRTExact
-from mrt_lib.training.stages import Stage, for_stage
+from mrt_lib.training.config import Stage, TrainConfig
+from mrt_lib.training.loop import run
 from mrt_lib.training.losses import LossConfig
-from mrt_lib.training.loop import TrainConfig, train
 from tests.small_training import ending, same_bits, trainer
 
 SHORT_LONG = (Stage(0, 3, 11, 1), Stage(3, 6, 33, 3))
@@ -70,13 +69,6 @@ def test_every_step_has_the_budget_of_its_stage():
     assert whole.budget(0) == whole.budget(1) == Stage(0, 2, 24, 2)
 
 
-def test_a_stage_sets_the_budget_of_arms_that_look_ahead():
-    arm = MRTExact("regret_to_go", 2.0, budget=4)
-    assert for_stage(arm, SHORT_LONG[1]) == MRTExact("regret_to_go", 2.0, budget=3)
-    others = GRPO(), SimpleNamespace(budget=4)
-    assert [for_stage(arm, SHORT_LONG[1]) for arm in others] == list(others)
-
-
 def test_thoughts_keep_within_the_budget_of_their_stage():
     running = trainer(GRPO(), **SETTINGS)
     longest = []
@@ -87,26 +79,36 @@ def test_thoughts_keep_within_the_budget_of_their_stage():
     assert max(longest) <= 33
 
 
+class Horizons(MRTExact):
+    """Keeps the horizons that it is given."""
+
+    seen = ()
+
+    def credit(self, rollouts, horizon):
+        type(self).seen += (horizon,)
+        return super().credit(rollouts, horizon)
+
+
 def test_regret_and_credit_are_those_of_the_stage():
-    running = trainer(MRTExact("regret_to_go", 1.0), steps=2, stages=(Stage(0, 1, 22, 1), Stage(1, 2, 22, 4)))
-    for episodes in (1, 4):
+    running = trainer(Horizons("regret_to_go", 1.0), steps=2, stages=(Stage(0, 1, 22, 2), Stage(1, 2, 22, 4)))
+    for episodes in (2, 4):
         row = running.step()
         values = [r.trace.values for r in running.rollouts]
         kept = [[own[min(j, len(own) - 1)] for j in range(1, episodes + 1)] for own in values]
         assert row["regret"] == pytest.approx(1 - sum(map(sum, kept)) / (16 * episodes))
-        assert running.arm.budget == episodes
+        assert Horizons.seen[-1] == episodes
 
 
 @pytest.mark.parametrize("normalisation", ["dapo", "dr_grpo"])
 def test_one_stage_is_a_run_of_that_budget(normalisation, tmp_path):
     plain = {"steps": 2, "thinking_tokens": 22, "episodes": 2, "loss": LossConfig(normalisation)}
-    train(trainer(MRTExact("regret_to_go", 1.0, budget=2), **plain), tmp_path / "plain")
+    run(trainer(MRTExact("regret_to_go", 1.0), **plain), tmp_path / "plain")
     staged = {**plain, "thinking_tokens": 44, "episodes": 4, "stages": (Stage(0, 2, 22, 2),)}
-    train(trainer(MRTExact("regret_to_go", 1.0), **staged), tmp_path / "staged")
+    run(trainer(MRTExact("regret_to_go", 1.0), **staged), tmp_path / "staged")
     assert same_bits(ending(tmp_path / "plain"), ending(tmp_path / "staged"))
 
 
-@pytest.mark.parametrize("stop", [3, 5])
+@pytest.mark.parametrize("stop", [3, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_run_resumed_across_a_stage_boundary_ends_in_the_same_bits(stop, tmp_path):
     def lights_out(log):
         if len(log) == stop:
@@ -115,20 +117,20 @@ def test_a_run_resumed_across_a_stage_boundary_ends_in_the_same_bits(stop, tmp_p
     def start():
         return trainer(MRTExact("regret_to_go", 1.0), **SETTINGS)
 
-    train(start(), tmp_path / "straight")
+    run(start(), tmp_path / "straight")
     with pytest.raises(RuntimeError, match="lights out"):
-        train(start(), tmp_path / "resumed", lights_out)
+        run(start(), tmp_path / "resumed", lights_out)
     assert len(ending(tmp_path / "resumed")["log"]) == stop - 1
-    train(start(), tmp_path / "resumed")
+    run(start(), tmp_path / "resumed")
     assert same_bits(ending(tmp_path / "straight"), ending(tmp_path / "resumed"))
     again = start()
-    train(again, tmp_path / "resumed")
-    assert (again.policy.thinking.max_new_tokens, again.arm.budget) == (33, 3)
+    run(again, tmp_path / "resumed")
+    assert again.policy.thinking.max_new_tokens == 33
 
 
 def test_stages_are_part_of_a_run_and_readable_in_its_configuration(tmp_path):
-    train(trainer(GRPO(), steps=1, stages=(Stage(0, 1, 22, 2),)), tmp_path)
+    run(trainer(GRPO(), steps=1, stages=(Stage(0, 1, 22, 2),)), tmp_path)
     saved = json.loads((tmp_path / "config.json").read_text())["stages"]
     assert saved == [{"start": 0, "stop": 1, "thinking_tokens": 22, "episodes": 2}]
     with pytest.raises(ValueError, match="holds a run with another stages; use a new folder"):
-        train(trainer(GRPO(), steps=1, stages=(Stage(0, 1, 33, 3),)), tmp_path)
+        run(trainer(GRPO(), steps=1, stages=(Stage(0, 1, 33, 3),)), tmp_path)

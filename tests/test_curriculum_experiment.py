@@ -7,20 +7,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import curriculum, curriculum_results, measure
-from experiments.curriculum import ARMS, SEEDS, THOUGHT_TOKENS, TRAININGS, CurriculumRun, plan, seed_runs
+from experiments import curriculum, curriculum_plan, curriculum_results, measure
+from experiments.curriculum_plan import (
+    ARMS,
+    SEEDS,
+    THOUGHT_TOKENS,
+    TRAININGS,
+    CurriculumRun,
+    plan,
+    seed_runs,
+)
 from experiments.curriculum_results import COLUMNS, TABLE, numbers, trained, write_results
 from experiments.figures import draw_curriculum
 from experiments.load import arm_runs
-from experiments.plan import STEPS, TASKS, TUNING_SEED, Run, chosen
+from experiments.plan import STEPS, TASKS, TUNING_SEED, chosen
 from experiments.records import read_arrays, read_facts, write_run
-from experiments.run import make_trainer
-from mrt_lib import plots
+from experiments.run import MODELS, make_trainer
+from mrt_lib import Reasoner, plots
 from mrt_lib.engines import Sampling
-from mrt_lib.provenance import read_summary, sha256
-from mrt_lib.rollouts import think
+from mrt_lib.files import sha256
+from tools.summary import read_summary
 
-SHIPPED_RUNS = sorted(path.parent.name for path in curriculum.RUNS.glob("*/run.json"))
+SHIPPED_RUNS = sorted(path.parent.name for path in curriculum_plan.RUNS.glob("*/run.json"))
 REGRET = {"only_2": 0.1, "only_8": 0.3, "2_then_8": {"grpo": 0.15, "mrt_regret_to_go": 0.25}}
 
 
@@ -54,12 +62,11 @@ def test_trainings_generate_the_same_tokens(training, steps):
 
 
 def test_the_base_thinks_as_long_as_the_plan_assumes():
-    policy = make_trainer(Run("grpo", True, 1e-3, 0)).policy
+    reasoner = Reasoner.load(MODELS / "base")
     problems = TASKS[curriculum.TASK].problems["train"][::5]
     for episodes, tokens in THOUGHT_TOKENS.items():
         sampling = Sampling(measure.EPISODE_TOKENS * episodes, 1.0, seed=3)
-        thoughts = think(policy.engine, policy.tokenizer, policy.template, problems, sampling)
-        lengths = [len(thought.thought_ids) for thought in thoughts]
+        lengths = [len(thought.thought_ids) for thought in reasoner.think(problems, sampling)]
         assert np.mean(lengths) == pytest.approx(tokens, abs=4 * np.std(lengths) / len(lengths) ** 0.5)
 
 
@@ -76,8 +83,8 @@ def test_runs_differ_from_the_main_set_in_nothing_but_steps_and_stages(arm):
 
 def test_the_short_measurement_gives_the_numbers_of_the_long_one(monkeypatch):
     monkeypatch.setattr(measure, "_some", lambda task, split, at_least: task.problems["validation"][:3])
-    policy, task = make_trainer(Run("grpo", True, 1e-3, 0)).policy, TASKS[curriculum.TASK]
-    whole, part = measure.test(policy, task), measure.test_thoughts(policy, task)
+    reasoner, task = Reasoner.load(MODELS / "base"), TASKS[curriculum.TASK]
+    whole, part = measure.test(reasoner, task), measure.test_thoughts(reasoner, task)
     assert (
         list(part)
         == list(whole)[:8]
@@ -142,7 +149,7 @@ def test_the_figure_has_a_panel_for_each_arm_and_a_line_for_each_budget(tmp_path
 
 def test_a_run_writes_its_records(tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "_some", lambda task, split, at_least: task.problems["validation"][:3])
-    monkeypatch.setattr(curriculum, "STEPS", 2)
+    monkeypatch.setattr(curriculum_plan, "STEPS", 2)
     monkeypatch.setattr(curriculum, "SCRATCH", tmp_path / "scratch")
     monkeypatch.setattr(curriculum, "RUNS", tmp_path / "runs")
     run = CurriculumRun("mrt_regret_to_go", 2.0, 1e-3, 7, "2_then_8")
@@ -151,21 +158,21 @@ def test_a_run_writes_its_records(tmp_path, monkeypatch):
         facts = read_facts(own.name, tmp_path / "runs")
         assert CurriculumRun(**facts["run"]) == own
         assert facts["config"]["stages"] == [asdict(stage) for stage in own.stages]
-        assert "budget=8" in facts["arm"]
         assert 32 * 3 * 11 < facts["thought_tokens"] <= facts["policy_tokens"] <= 32 * (2 * 23 + 89)
     assert read_arrays(run.name, tmp_path / "runs")["value"].shape == (3, 17)
     assert not (tmp_path / "runs" / own.name / "arrays.npz").exists()
 
 
-@pytest.mark.parametrize("name", SHIPPED_RUNS)
-def test_every_shipped_run_is_complete_and_from_the_shipped_reasoner(name):
-    facts = read_facts(name, curriculum.RUNS)
-    run = CurriculumRun(**facts["run"])
-    assert run.name == name
-    assert run in plan()
-    assert facts["config"]["stages"] == [asdict(stage) for stage in run.stages]
-    assert facts["base_sha256"] == sha256("data/models/base/model.safetensors")
-    assert facts["provenance"]["commit"] != "unknown"
+def test_every_shipped_run_is_complete_and_from_the_shipped_reasoner():
+    planned, base = plan(), sha256("data/models/base/model.safetensors")
+    for name in SHIPPED_RUNS:
+        facts = read_facts(name, curriculum_plan.RUNS)
+        run = CurriculumRun(**facts["run"])
+        assert run.name == name
+        assert run in planned, name
+        assert facts["config"]["stages"] == [asdict(stage) for stage in run.stages], name
+        assert facts["base_sha256"] == base, name
+        assert facts["provenance"]["commit"] != "unknown", name
 
 
 def test_recorded_numbers_and_table_follow_from_the_raw_runs():

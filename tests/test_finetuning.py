@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mrt_lib.training.supervised import Example, FinetuneConfig, finetune, warmup_cosine
 from recipes.root_search.base import RECIPES, build_model, build_tokenizer, demonstrations
-from mrt_lib.training.supervised import Example, FinetuneConfig, finetune
-from mrt_lib.training.schedule import warmup_cosine
 
 TOKENIZER = build_tokenizer()
 CONFIG = FinetuneConfig(steps=6, learning_rate=1e-3, warmup=2, micro_batch_tokens=400, checkpoint_every=2)
@@ -68,6 +67,7 @@ def test_training_learns(tmp_path):
     assert log[-1]["loss"] < log[0]["loss"] - 1
 
 
+@pytest.mark.slow
 def test_killed_run_ends_in_the_same_bits(tmp_path):
     small_run_process(tmp_path / "straight", kill_at=None)
     small_run_process(tmp_path / "killed", kill_at=3)

@@ -5,49 +5,33 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 import torch
 
-from mrt_lib.reasoner import load_reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.thoughts.templates import TESTBED, encode, encode_prompt
 from mrt_lib.training.config import TrainConfig
-from mrt_lib.training.lora import LoraSettings
 from mrt_lib.training.presets import PRESETS, choose_preset, get_preset, preset_for_this_machine
 
 GIB = 2**30
 
 
-def test_the_cpu_preset_is_the_configuration_of_the_experiments():
-    assert get_preset("cpu").train_config() == TrainConfig()
-
-
-def test_the_cpu_presets_context_holds_every_rollout():
-    preset, (_, tokenizer) = get_preset("cpu"), load_reasoner("data/models/base")
-    forced = encode(tokenizer, TESTBED.forced_answer)
-    assert len(forced) == preset.forced_tokens
+def test_the_cpu_preset_is_the_configuration_of_the_experiments_and_fits_every_problem():
+    preset = get_preset("cpu")
+    assert preset.config == TrainConfig()
+    reasoner = preset.load("data/models/base")
+    assert reasoner.model.dtype == torch.float32
     problems = [p for split in RootSearch(31).problems.values() for p in split]
-    longest = max(len(encode_prompt(tokenizer, TESTBED, p.question)) for p in problems)
-    assert longest <= preset.prompt_tokens
-
-
-def test_changes_reach_the_configuration_and_not_the_preset():
-    preset = get_preset("t4")
-    config = preset.train_config(steps=7, lora=LoraSettings(4), thinking_tokens=100)
-    assert (config.steps, config.lora, config.thinking_tokens) == (7, LoraSettings(4), 100)
-    assert preset.train_config().lora == LoraSettings(preset.rank, 2 * preset.rank)
-    assert config.micro_batch_tokens == preset.micro_batch_tokens
-    with pytest.raises(FrozenInstanceError):
-        preset.rank = 1
-    with pytest.raises(ValueError, match="group of 1"):
-        preset.train_config(group=1)
+    reasoner.check_room(problems, preset.config.thinking_tokens, preset.config.answer_tokens)
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 def test_every_preset_is_of_use(preset):
     assert PRESETS[preset.name] is preset
-    assert isinstance(preset.train_config(), TrainConfig)
+    with pytest.raises(FrozenInstanceError):
+        preset.dtype = "float64"
+    config = preset.config
     if preset.name != "cpu":
-        assert preset.gradient_checkpointing
-        for batch in (preset.micro_batch_tokens, preset.generation_batch_tokens, preset.prover_batch_tokens):
-            assert batch >= 2 * preset.context
+        assert config.gradient_checkpointing
+        assert config.lora.alpha == 2 * config.lora.rank
+        for batch in ("micro_batch_tokens", "generation_batch_tokens", "prover_batch_tokens"):
+            assert getattr(config, batch) >= 2 * config.thinking_tokens
 
 
 def test_a_t4_gets_neither_bf16_nor_vllm():
@@ -67,7 +51,6 @@ def test_an_unknown_name_lists_the_known_ones():
         ({"engine": "sglang"}, "engine must be one of transformers, vllm, got 'sglang'"),
         ({"engine": "vllm"}, "'vllm' does not go with vllm_gib=0"),
         ({"vllm_gib": 4.0}, "'transformers' does not go with vllm_gib=4"),
-        ({"context": 2048}, "no room for a prompt beside a thought of 2048, 64 forced and 16 answer tokens"),
     ],
 )
 def test_bad_presets_are_refused(changes, message):

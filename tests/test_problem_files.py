@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from mrt_lib.tasks import TASKS, Problem, read_problems, write_problems
-from mrt_lib.tasks.base import write_splits
+from mrt_lib.tasks import Problem, read_problems, write_problems
+from recipes.problems import TASKS, write_splits
 
 
 @pytest.mark.parametrize("task", [TASKS[0], TASKS[-1]], ids=lambda task: task.name)

@@ -2,8 +2,10 @@
 
 import pytest
 
-from mrt_lib.provenance import provenance, read_summary, record, sha256, write_json
+from mrt_lib.files import sha256, write_json
 from mrt_lib.measure.stats import Interval
+from mrt_lib.provenance import provenance
+from tools.summary import read_summary, record
 
 
 def test_record_replaces_by_name_and_sorts(tmp_path):

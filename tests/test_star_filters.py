@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from mrt_lib.arms import ImitateAll, MRTSTaR, Rollout, STaR
-from mrt_lib.arms.mrt_star import best_prefix, best_traces, stopped_at
+from mrt_lib.arms import ImitateAll, MRTSTaR, Policy, Rollout, STaR
+from mrt_lib.arms.star import best_prefix, best_traces, stopped_at
+from mrt_lib.engines import Sampling
+from mrt_lib.measure.prover import ExactProver
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import Problem, RootSearch
 from mrt_lib.thoughts.traces import Trace
-from tests.small_training import TASK, star_trainer
+from tests.small_training import IMITATING, TASK, trainer
 
 PROBLEM = Problem("p", "toy", "?", "7")
 
@@ -83,32 +86,34 @@ def test_a_cut_whose_answer_is_wrong_is_not_kept():
 
 
 @pytest.fixture(scope="module")
-def trainer():
-    return star_trainer(MRTSTaR("cut"))
+def imitating():
+    return trainer(MRTSTaR("cut"), **IMITATING)
 
 
 @pytest.mark.parametrize("branches", [None, 2])
-def test_collected_traces_have_answers_and_values_of_every_prefix(trainer, branches):
-    rollouts = MRTSTaR("rank", branches).collect(trainer.policy, trainer.problems, 2, seed=1)
-    assert len(rollouts) == 2 * len(trainer.problems)
+def test_collected_traces_have_answers_and_values_of_every_prefix(imitating, branches):
+    rollouts = MRTSTaR("rank", branches).collect(imitating.policy, imitating.problems, 2, seed=1)
+    assert len(rollouts) == 2 * len(imitating.problems)
     assert all(len(r.trace.values) == r.trace.n_episodes + 1 and r.trace.answer_ids for r in rollouts)
     if branches:
         assert {value * branches for r in rollouts for value in r.trace.values} <= {0, 1, 2}
 
 
-def test_all_arms_see_the_same_thoughts_and_answers(trainer):
+def test_all_arms_see_the_same_thoughts_and_answers(imitating):
     arms = STaR(), ImitateAll(), MRTSTaR("rank"), MRTSTaR("cut", branches=2)
-    seen = [arm.collect(trainer.policy, trainer.problems, 2, seed=1) for arm in arms]
+    seen = [arm.collect(imitating.policy, imitating.problems, 2, seed=1) for arm in arms]
     assert all([replace(r.trace, values=[]) for r in own] == [r.trace for r in seen[0]] for own in seen)
 
 
-def test_a_cut_trace_of_a_real_policy_is_its_prefix_with_a_forced_answer(trainer):
-    rollouts = MRTSTaR("cut").collect(trainer.policy, trainer.problems, 2, seed=1)
-    for old, new in zip(rollouts, stopped_at(trainer.policy, rollouts, [1] * len(rollouts), 5), strict=True):
+def test_a_cut_trace_of_a_real_policy_is_its_prefix_with_a_forced_answer(imitating):
+    rollouts = MRTSTaR("cut").collect(imitating.policy, imitating.problems, 2, seed=1)
+    for old, new in zip(
+        rollouts, stopped_at(imitating.policy, rollouts, [1] * len(rollouts), 5), strict=True
+    ):
         assert new.trace.thought_ids == old.trace.episode(0)
         assert len(new.trace.thought_log_probs) == new.trace.boundaries[0] + new.trace.finished
         assert new.trace.finished == (old.trace.finished and old.trace.n_episodes == 1)
-        assert new.reward == trainer.policy.score(new.problem, new.trace)
+        assert new.reward == imitating.policy.score(new.problem, new.trace)
 
 
 class Unlisted(RootSearch):
@@ -119,10 +124,12 @@ class Unlisted(RootSearch):
 
 
 def test_exact_values_need_a_finite_set_of_answers():
-    trainer = star_trainer(MRTSTaR("rank"), task=Unlisted(TASK.candidates))
+    reasoner = Reasoner.load("data/models/strong")
+    prover = ExactProver(reasoner, Unlisted(TASK.candidates))
+    policy, problems = Policy(reasoner, prover, Sampling(24), Sampling(2)), TASK.problems["train"][:5]
     with pytest.raises(ValueError, match=r"lists no finite set of right answers.* branches=8"):
-        trainer.arm.collect(trainer.policy, trainer.problems, 2, seed=1)
-    assert MRTSTaR("rank", branches=1).collect(trainer.policy, trainer.problems, 2, seed=1)
+        MRTSTaR("rank").collect(policy, problems, 2, seed=1)
+    assert MRTSTaR("rank", branches=1).collect(policy, problems, 2, seed=1)
 
 
 def test_an_unknown_reading_is_an_error():

@@ -5,7 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mrt_lib.tasks import Problem, SubsetSum, get_task
+from mrt_lib.tasks import Problem, get_task
+from recipes.backtracking.subset_sum import SubsetSum
 from recipes.backtracking.subset_sum import SIZES, SPLITS, facts_of, solution_of, solutions, split_of
 
 TASK = SubsetSum(5)

@@ -6,11 +6,13 @@ import pandas as pd
 import pytest
 
 from experiments import test_time_results as results
+from experiments.palette import SERIES
 from experiments.records import read_facts, write_run
 from experiments.test_time import methods
-from mrt_lib import plots
-from mrt_lib.provenance import read_summary, sha256
 from experiments.test_time_plots import draw_test_time
+from mrt_lib import plots
+from mrt_lib.files import sha256
+from tools.summary import read_summary
 
 DONE = all(read_facts(name, results.ROWS) for name in results.MODELS)
 shipped = pytest.mark.skipif(not DONE, reason="not run yet")
@@ -56,7 +58,7 @@ def test_the_table_has_a_row_for_every_method_and_knob(folder):
 def test_methods_that_are_drawn_have_a_look_and_no_two_are_the_same_run():
     keys = [(name, knob) for name, knob, _, _ in methods(None)]
     assert len(set(keys)) == len(keys)
-    known = {name.split(" x")[0] for name in plots.SERIES}
+    known = {name.split(" x")[0] for name in SERIES}
     assert {name for name, _ in keys} - known == {"linearised_window_1", "linearised_window_3"}
 
 
@@ -91,13 +93,12 @@ def test_the_recorded_numbers_follow_from_the_raw_rows():
 
 
 @shipped
-@pytest.mark.parametrize("name", results.MODELS)
-def test_rows_come_from_the_shipped_weights(name):
-    facts = read_facts(name, results.ROWS)
+def test_rows_come_from_the_shipped_weights():
     folders = {"base": "base/model", "verifier": "verifier/adapter_model"}
-    for source, digest in facts["weights_sha256"].items():
-        assert digest == sha256(
-            f"data/models/{folders.get(source, f'adapters/{source}/adapter_model')}.safetensors"
-        )
-    assert facts["provenance"]["commit"] != "unknown"
-    assert list(facts["kinds"]) == list(results.KINDS)
+    for name in results.MODELS:
+        facts = read_facts(name, results.ROWS)
+        for source, digest in facts["weights_sha256"].items():
+            weights = folders.get(source, f"adapters/{source}/adapter_model")
+            assert digest == sha256(f"data/models/{weights}.safetensors"), name
+        assert facts["provenance"]["commit"] != "unknown", name
+        assert list(facts["kinds"]) == list(results.KINDS), name

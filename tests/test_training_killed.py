@@ -41,6 +41,7 @@ def straight(tmp_path_factory):
     return ending(folder)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(straight, tmp_path):
     codes = []
     for steps_seen in (0, 1, 2, 2):
@@ -55,6 +56,16 @@ def test_killed_at_random_moments(straight, tmp_path):
     assert same_bits(ending(tmp_path), straight)
 
 
+def test_killed_while_a_checkpoint_is_written_and_before_it_is_renamed(straight, tmp_path):
+    for weapon in (("half", 1), ("before", 3)):
+        process, _ = start_run(tmp_path, "mrt_offline", CHANGES, weapon)
+        process.join(PATIENCE)
+        assert process.exitcode == -signal.SIGKILL
+    run_to_the_end(tmp_path)
+    assert same_bits(ending(tmp_path), straight)
+
+
+@pytest.mark.slow
 def test_killed_at_every_delicate_moment(straight, tmp_path):
     """Around each renaming of configuration, log and checkpoint, and inside the writing of a checkpoint."""
     weapons = [("before", 1), ("after", 1), ("half", 1), ("before", 1), ("before", 2), ("after", 1)]

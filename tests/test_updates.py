@@ -59,7 +59,8 @@ def rows():
 def step(one, rows, loss, rate=1.0, optimizer=None, limit=LIMIT, **settings):
     """One optimiser step on all rows."""
     lora = one.lora or LoraSettings()  # a configuration of every weight refuses the KL term by itself
-    config = TrainConfig(loss=loss, lora=lora, **{"micro_batch_tokens": 10_000, "max_grad_norm": 1e9, **settings})
+    settings = {"micro_batch_tokens": 10_000, "max_grad_norm": 1e9, **settings}
+    config = TrainConfig(loss=loss, lora=lora, **settings)
     optimizer = optimizer or torch.optim.SGD(one.trained().values(), rate)
     return update(one, optimizer, rows, [0] * len(rows), config, limit)
 
@@ -202,8 +203,7 @@ def test_logits_in_chunks_and_layers_computed_twice_give_the_same_update(
     expected = step(whole, rows, LossConfig())
     monkeypatch.setattr("mrt_lib.training.updates.LOGITS", 3 * len(TOKENIZER))
     heads, layers = Calls(pieces.model, "lm_head"), Calls(pieces.model, "layers.0")
-    optimizer = torch.optim.SGD(pieces.trained().values(), 1.0)
-    found = update(pieces, optimizer, rows, LossConfig(), LIMIT, 1.0, 1e9, 10_000, checkpointing)
+    found = step(pieces, rows, LossConfig(), gradient_checkpointing=checkpointing)
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
     assert close(weights(pieces), weights(whole))
     learnt = sum(row.generated[1:].sum() for row in rows if row.has_signal)

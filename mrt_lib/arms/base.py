@@ -75,9 +75,9 @@ class ImitationArm(Protocol):
 def check_arm(arm: object) -> None:
     """TypeError unless the arm has `collect`, and either `credit` or `keep`."""
     has = [name for name in ("collect", "credit", "keep") if callable(getattr(arm, name, None))]
-    if has not in (["collect", "credit"], ["collect", "keep"]):
+    if isinstance(arm, type) or has not in (["collect", "credit"], ["collect", "keep"]):
         raise TypeError(
-            f"{type(arm).__name__} is no arm: it needs collect(policy, problems, group, seed) and either "
+            f"{arm if isinstance(arm, type) else type(arm).__name__} is no arm: it needs collect(policy, problems, group, seed) and either "
             f"credit(rollouts, horizon) or keep(policy, rollouts, seed); it has {', '.join(has) or 'none'}"
         )
 
