@@ -10,8 +10,7 @@ from mrt_lib import Reasoner, TrainConfig
 from mrt_lib.engines import Sampling
 from mrt_lib.measure.evaluation import Evaluation, evaluate
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.test_time import Linearised, MajorityAtK, Solver
-from mrt_lib.test_time.parallel import draw
+from mrt_lib.test_time import Linearised, MajorityAtK, Solver, draw
 from recipes.backtracking.base import ANSWER_TOKENS, AROUND, CONTEXT, TASK
 from recipes.backtracking.checks import skills
 from recipes.backtracking.evaluation import by_attempt, ways_back

@@ -9,8 +9,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from recipes.verifier import VerifierSettings
-
 from experiments.load import ArmRuns, arm_runs
 from experiments.plan import HEADLINE, Run
 from experiments.records import SCRATCH
@@ -20,6 +18,7 @@ from mrt_lib import Reasoner
 from mrt_lib.adapters import WEIGHTS, base_facts, read_facts, write_facts
 from mrt_lib.files import sha256
 from mrt_lib.thoughts.templates import TESTBED
+from recipes.verifier import VerifierSettings
 
 ADAPTERS, VERIFIER = Path("data/models/adapters"), Path("data/models/verifier")
 USE = "on its base alone, as a testbed for test-time compute; of no use for anything else"

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from recipes.verifier import Verifier, VerifierSettings, load_verifier, save_verifier, train_verifier
 
 from experiments.records import read_facts, write_run
 from experiments.test_time_results import COMMAND, KINDS, KS, MODELS, ROWS, write_results
@@ -30,13 +29,21 @@ from mrt_lib.test_time import (
     Outcome,
     OwnValue,
     PassAtK,
+    Samples,
     Solver,
     StopAndVote,
+    draw,
+    stopped,
 )
-from mrt_lib.test_time.base import stopped
-from mrt_lib.test_time.parallel import Samples, draw
 from mrt_lib.thoughts.traces import Trace
-from recipes.calibration import calibration
+from recipes.verifier import (
+    Verifier,
+    VerifierSettings,
+    calibration,
+    load_verifier,
+    save_verifier,
+    train_verifier,
+)
 
 BASE, ADAPTERS = Path("data/models/base"), Path("data/models/adapters")
 VERIFIER = Path("data/models/verifier")

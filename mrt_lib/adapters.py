@@ -39,8 +39,7 @@ def save_adapter(model: Any, facts: Mapping[str, Any], folder: Path) -> None:
 
     Args:
         model: with adapters.
-        facts: arm, task, template; base (folder or hub name), base_digest, dtype; numbers, a mapping that
-            becomes the card's table.
+        facts: arm, task, template; base (folder or hub name), base_digest, dtype; numbers, the card's table.
         folder: filled; see `mrt_lib.files.new_folder`.
     """
     model.save_pretrained(folder, save_embedding_layers=False)
@@ -50,7 +49,9 @@ def save_adapter(model: Any, facts: Mapping[str, Any], folder: Path) -> None:
 def write_facts(folder: str | Path, facts: Mapping[str, Any]) -> None:
     """Write training.json, and README.md, the model card, from it; `facts` as in `save_adapter`."""
     write_json(Path(folder) / FACTS, facts)
-    rows = [f"| {name} | {_short(x)} |" for name, x in {**facts["numbers"], **facts["provenance"]}.items()]
+    numbers = {**facts["numbers"], **facts["provenance"]}
+    shown = ((name, f"{x:.4g}" if isinstance(x, float) else x) for name, x in numbers.items())
+    rows = [f"| {name} | {x} |" for name, x in shown]
     (Path(folder) / "README.md").write_text(CARD.format(**facts, rows="\n".join(rows)))
 
 
@@ -115,7 +116,3 @@ def write_weights(weights: Iterable[tuple[str, torch.Tensor]], model: torch.nn.M
 def dtype_name(model: PreTrainedModel) -> str:
     """Such as "float32"."""
     return str(model.dtype).removeprefix("torch.")
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

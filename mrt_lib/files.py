@@ -9,7 +9,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ def claim(folder: str | Path, identity: Mapping[str, Any]) -> None:
 def settings_of(thing: Any) -> Any:
     """What an arm or a template is, as JSON: its class and its settings, so that equal ones are equal.
 
-    Fields of a dataclass, or the attributes of any other object; a function is its name and its code.
+    Settings are the attributes of an object; a function is its name and its code.
 
     Raises:
         ValueError: an attribute that has no settings of its own, such as an array.
@@ -106,13 +105,13 @@ def settings_of(thing: Any) -> Any:
     if (code := getattr(thing, "__code__", None)) is not None:
         plain = [repr(constant) for constant in code.co_consts if not hasattr(constant, "co_code")]
         return f"{thing.__qualname__} {digest(code.co_code.hex(), *code.co_names, *plain)}"
-    if not hasattr(thing, "__dict__") and not is_dataclass(thing):
+    if not hasattr(thing, "__dict__"):
         raise ValueError(
             f"{thing!r} is no plain setting, so a run with it could not be told from another; keep numbers, "
             "texts, lists, dicts, functions or objects with such attributes"
         )
-    own = asdict(thing) if is_dataclass(thing) else vars(thing)
-    return {"class": type(thing).__qualname__} | {name: settings_of(value) for name, value in own.items()}
+    own = {name: settings_of(value) for name, value in vars(thing).items()}
+    return {"class": type(thing).__qualname__} | own
 
 
 def digest(*texts: str) -> str:

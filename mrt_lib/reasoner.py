@@ -1,4 +1,4 @@
-"""A reasoner: a model with its tokenizer, its template and an engine. It thinks, is forced to answer, is trained."""
+"""A reasoner: a model with its tokenizer, its template and an engine. It thinks, answers, is trained."""
 
 from __future__ import annotations
 
@@ -84,50 +84,41 @@ class Reasoner:
             name: folder with the model, in safetensors, and its tokenizer; a name on the hub like
                 "owner/model"; or an adapter's folder, which names its base and is merged into it.
             template: or its name; None for the adapter's own, or the first known one that fits.
-            dtype: of the weights: "float32", "bfloat16", "float16", or "auto" for what the hardware
-                computes best, printed with the reason. LoRA adapters are fp32 in any case. An adapter is
-                loaded in the dtype it was trained for.
+            dtype: of the weights: "float32", "bfloat16", "float16", or "auto" for what the hardware computes
+                best, printed with the reason. An adapter is loaded in the dtype it was trained for.
             engine: "transformers", or "vllm" (a model's folder or hub name, no adapter).
             **options: of the engine, such as `batch_tokens` or `gpu_memory_utilization`.
 
         Raises:
-            ValueError: an unknown dtype or engine, or a template that does not fit.
-            FileNotFoundError: the model or one of its files is missing; the files are named, because
-                Transformers would quietly make up an empty tokenizer instead.
+            ValueError: an unknown dtype or engine, a template that does not fit, an adapter's base changed.
+            FileNotFoundError: the model or one of its files is missing; the files are named.
             ImportError: vLLM is not installed.
         """
         if engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
         if isinstance(template, str):
             template = get_template(template)
+        adapter, facts = None, {}
         if (Path(name) / ADAPTER[0]).is_file():
-            return cls._with_adapter(Path(name), template, engine)
-        model, tokenizer = load_model(name, dtype)
+            if engine != "transformers":
+                raise ValueError(f"{name} holds an adapter; save it merged, then load that with {engine=}")
+            facts = read_facts(name)
+            base, tokenizer = load_model(facts["base"], facts["dtype"])
+            model, template = copy.deepcopy(base), template or get_template(facts["template"])
+            adapter = load_adapter(base, name)
+            write_weights(merged_weights(adapter), model)
+        else:
+            model, tokenizer = load_model(name, dtype)
+        template = template or find_template(tokenizer)
+        template.check(tokenizer)
         if engine == "vllm":
             from mrt_lib.engines.vllm_engine import VLLMEngine
 
-            template = template or find_template(tokenizer)
-            template.check(tokenizer)
             own: Engine = VLLMEngine(find_model(name), dtype_name(model), **options)
         else:
             own = TransformersEngine(model, **options)
         reasoner = cls(model, tokenizer, template, own)
-        reasoner.name = str(name)
-        return reasoner
-
-    @classmethod
-    def _with_adapter(cls, folder: Path, template: Template | None, engine: str) -> Reasoner:
-        if engine != "transformers":
-            raise ValueError(
-                f"{folder} holds an adapter; save it merged, then load that with engine={engine!r}"
-            )
-        facts = read_facts(folder)
-        model, tokenizer = load_model(facts["base"], facts["dtype"])
-        plain = copy.deepcopy(model)
-        adapter = load_adapter(model, folder)
-        write_weights(merged_weights(adapter), plain)
-        reasoner = cls(plain, tokenizer, template or get_template(facts["template"]))
-        reasoner.adapter, reasoner.facts, reasoner.name = adapter, facts, str(folder)
+        reasoner.name, reasoner.adapter, reasoner.facts = str(name), adapter, facts
         return reasoner
 
     @property
@@ -198,12 +189,11 @@ class Reasoner:
             traces: without answers.
             sampling: `max_new_tokens` is the most that a thought may have in all.
             ends: the same for each thought of its own.
-            progress: show a bar.
         """
         ends = [sampling.max_new_tokens] * len(traces) if ends is None else ends
         rooms = [max(0, end - len(t.thought_ids)) for t, end in zip(traces, ends, strict=True)]
         stop = ((token_id(self.tokenizer, self.template.think_end),),)
-        asked = replace(sampling, max_new_tokens=max(1, *rooms), stop=stop)
+        asked = replace(sampling, max_new_tokens=max([1, *rooms]), stop=stop)
         prompts = [t.prompt_ids + t.thought_ids for t in traces]
         found = self.engine.generate(prompts, asked, rooms, progress)
         return [
@@ -255,8 +245,10 @@ class Reasoner:
             ended = [i for i, t in enumerate(longer) if t.finished and len(t.thought_ids) < room]
             if not ended:
                 break
-            unsampled = [math.nan] * len(marker)
-            opened = [self._longer(_reopened(longer[i]), marker, unsampled) for i in ended]
+            opened = []
+            for trace in (longer[i] for i in ended):  # its own end goes, with its log-probability
+                own = replace(trace, thought_log_probs=trace.thought_log_probs[: len(trace.thought_ids)])
+                opened.append(self._longer(own, marker, [math.nan] * len(marker)))
             drawn = self.extend(opened, replace(sampling, seed=sampling.seed + 1 + e))
             for i, trace in zip(ended, drawn, strict=True):
                 longer[i] = trace
@@ -298,13 +290,12 @@ class Reasoner:
 def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer of a folder or hub name; errors as in `Reasoner.load`."""
     folder = find_model(name)
+    # Transformers would quietly make up an empty tokenizer.
     missing = [file for file in FILES if not (folder / file).is_file()]
     if not any((folder / file).is_file() for file in WEIGHTS):
         missing.append(WEIGHTS[0])
     if missing:
-        raise FileNotFoundError(
-            f"{folder} lacks {', '.join(missing)}; `make base` trains the shipped reasoners"
-        )
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; `make base` trains the shipped models")
     if dtype == "auto":
         dtype, reason = hardware_dtype()
         print(f"weights in {dtype}: {reason}")
@@ -317,12 +308,9 @@ def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTraine
 
 
 def find_model(name: str | Path) -> Path:
-    """The folder of a model: `name` itself, or what the hub has under a name like "owner/model".
+    """The folder of a model: `name` itself, or the hub's cache of what it has under "owner/model".
 
-    Files from the hub are kept in its cache. Nobody needs an account for an open model.
-
-    Raises:
-        FileNotFoundError: no such folder, and the hub does not give it.
+    FileNotFoundError: no such folder, and the hub does not give it. Open models need no account.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -354,17 +342,10 @@ def choose_dtype(capability: tuple[int, int] | None, cpu_bf16: bool = False) -> 
     """The torch dtype's name and the reason, from the GPU's compute capability or None for a CPU."""
     if capability is None:
         return (
-            ("bfloat16", "this CPU has bf16 instructions")
-            if cpu_bf16
-            else ("float32", "this CPU has no bf16 instructions")
+            "bfloat16" if cpu_bf16 else "float32",
+            f"this CPU has {'' if cpu_bf16 else 'no '}bf16 instructions",
         )
     name = f"sm{capability[0]}{capability[1]}"
     if capability >= (8, 0):
         return "bfloat16", f"{name} computes bf16 natively"
     return "float16", f"{name} has no bf16, which starts at sm80"
-
-
-def _reopened(trace: Trace) -> Trace:
-    """The thought without its own end."""
-    own = trace.thought_log_probs[: len(trace.thought_ids)]
-    return replace(trace, finished=False, thought_log_probs=own)

@@ -1,37 +1,43 @@
 """Adapters go onto their own base alone, merge without drift, and files are whole or not there."""
 
 import copy
-import json
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from mrt_lib.training.adapters import FACTS, load_adapter, merge, read_facts, save_adapter, write_facts
+from mrt_lib.adapters import FACTS, load_adapter, merged_weights, read_facts, write_facts
 from mrt_lib.arms import GRPO
-from mrt_lib.files import new_folder
-from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.training.guards import weights_digest
-from mrt_lib.training.lora import merged_weights
-from mrt_lib.reasoner import FILES, load_reasoner
-from mrt_lib.provenance import sha256
-from mrt_lib.thoughts.templates import TESTBED, encode_prompt
-from mrt_lib.training.loop import TrainConfig, Trainer
-from tests.small_training import SETTINGS, TASK, trainer
+from mrt_lib.engines import Sampling
+from mrt_lib.files import new_folder, sha256, weights_digest
+from mrt_lib.reasoner import Reasoner
+from mrt_lib.tasks import RootSearch
+from mrt_lib.training.config import TrainConfig
+from mrt_lib.training.loop import Trainer
+from mrt_lib.training.lora import LoraSettings
 
 SHIPPED = sorted(Path("data/models/adapters").iterdir())
 BASE, STRONG = Path("data/models/base"), Path("data/models/strong")
-PROMPTS = [problem.question for problem in TASK.problems["test"][:6]]
+TASK = RootSearch(31)
+PROBLEMS = TASK.problems["test"][:6]
 CYCLES = 60
+LORA = LoraSettings(4, 16)
+
+
+def trainer(dtype="float32", lora=LORA):
+    """Two steps of GRPO on the strong reasoner are ahead."""
+    sizes = {"steps": 2, "prompts": 2, "group": 8, "thinking_tokens": 24, "lora": lora}
+    config = TrainConfig(learning_rate=1e-2, warmup=1, **sizes)
+    return Trainer(Reasoner.load(STRONG, dtype=dtype), TASK, TASK.problems["train"][:5], GRPO(), config)
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """Two steps of GRPO on the strong reasoner."""
-    one = trainer(GRPO())
+    one = trainer()
     for _ in range(2):
         one.step()
     return one
@@ -40,15 +46,18 @@ def trained():
 @pytest.fixture(scope="module")
 def folder(trained, tmp_path_factory):
     path = tmp_path_factory.mktemp("kept") / "adapter"
-    save_adapter(trained, path)
+    trained.trained().save(path)
     return path
 
 
-@pytest.fixture(scope="module")
-def merged(folder, tmp_path_factory):
-    path = tmp_path_factory.mktemp("merged") / "model"
-    merge(STRONG, folder, path)
-    return path
+@cache
+def shipped(path, dtype="float32"):
+    return Reasoner.load(path, dtype=dtype)
+
+
+def plain(path, dtype="float32"):
+    """A shipped model of one's own."""
+    return copy.deepcopy(shipped(path, dtype).model)
 
 
 def parameters(model):
@@ -59,9 +68,8 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def texts(model, tokenizer):
-    prompts = [encode_prompt(tokenizer, TESTBED, question) for question in PROMPTS]
-    return [g.token_ids for g in TransformersEngine(model).generate(prompts, Sampling(12, temperature=0))]
+def thoughts(reasoner):
+    return [t.thought_ids for t in reasoner.think(PROBLEMS, Sampling(12, temperature=0))]
 
 
 def test_what_is_kept_is_complete_and_says_where_it_came_from(trained, folder):
@@ -70,7 +78,7 @@ def test_what_is_kept_is_complete_and_says_where_it_came_from(trained, folder):
     facts = read_facts(folder)
     assert (facts["base"], facts["dtype"], facts["template"]) == (str(STRONG), "float32", "testbed")
     assert (facts["arm"], facts["task"]) == ("GRPO(scale=True)", "root_search_31")
-    assert facts["base_digest"] == weights_digest(load_reasoner(STRONG)[0])
+    assert facts["base_digest"] == weights_digest(shipped(STRONG).model)
     assert facts["numbers"]["steps"] == 2
     assert facts["numbers"]["last step: reward"] == trained.log[-1]["reward"]
     card = (folder / "README.md").read_text()
@@ -78,85 +86,59 @@ def test_what_is_kept_is_complete_and_says_where_it_came_from(trained, folder):
     assert f"| last step: reward | {trained.log[-1]['reward']:.4g} |" in card
 
 
-def test_the_card_of_a_trained_adapter_runs(folder, tmp_path):
+def test_the_card_of_a_trained_adapter_runs_and_merges_w_plus_b_a(trained, folder, tmp_path):
     code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
     code = code.replace("this/folder", str(folder)).replace('"merged"', f'"{tmp_path / "merged"}"')
     scope = {}
     exec(code, scope)
-    assert same(parameters(load_reasoner(tmp_path / "merged")[0]), dict(_plain(scope["model"])))
+    merged = Reasoner.load(tmp_path / "merged")
+    adapted = dict(merged_weights(scope["reasoner"].adapter))
+    expected = {**parameters(shipped(STRONG).model), **adapted}
+    assert adapted
+    assert same(parameters(merged.model), expected)
+    assert same(parameters(merged.model), parameters(trained.learner.sampler))
 
 
-def _plain(peft_model):
-    """Names and merged weights of the plain model, adapted layers and others."""
-    changed = dict(merged_weights(peft_model))
-    for name, weight in load_reasoner(STRONG)[0].named_parameters():
-        yield name, changed.get(name, weight)
-
-
-def test_loaded_and_merged_adapters_write_what_the_trainings_sampler_wrote(trained, folder, merged):
-    base, tokenizer = load_reasoner(STRONG)
-    expected = texts(trained.learner.sampler, tokenizer)
-    assert texts(load_adapter(base, folder), tokenizer) == expected
-    assert texts(*load_reasoner(merged)) == expected
-
-
-def test_the_merged_model_is_the_sampler_bit_for_bit_and_a_complete_plain_model(trained, merged):
-    model, tokenizer = load_reasoner(merged)
-    assert same(parameters(model), parameters(trained.learner.sampler))
-    assert not same(parameters(model), parameters(load_reasoner(STRONG)[0]))
-    assert set(FILES) <= {path.name for path in merged.iterdir()}
-    assert not list(merged.glob("adapter*"))
-    assert type(model).__name__ == "Qwen3ForCausalLM"
-    assert tokenizer.get_vocab() == load_reasoner(STRONG)[1].get_vocab()
-
-
-def test_half_precision_adapters_merge_in_the_dtype_they_were_trained_in(tmp_path):
-    model, tokenizer = load_reasoner(STRONG, "bfloat16")
-    problems, config = TASK.problems["train"][:5], TrainConfig(**SETTINGS)
-    half = Trainer(model, tokenizer, TESTBED, TASK, problems, GRPO(), config)
+def test_half_precision_adapters_go_onto_half_precision_alone(tmp_path):
+    half = trainer("bfloat16")
     half.step()
-    save_adapter(half, tmp_path / "adapter")
-    merge(STRONG, tmp_path / "adapter", tmp_path / "model")
-    assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == "bfloat16"
-    found, _ = load_reasoner(tmp_path / "model", "bfloat16")
-    assert same(parameters(found), parameters(half.learner.sampler))
+    half.trained().save(tmp_path / "adapter")
+    assert same(parameters(Reasoner.load(tmp_path / "adapter").model), parameters(half.learner.sampler))
     with pytest.raises(ValueError, match=r"made for data/models/strong in bfloat16 .* in float32"):
-        load_adapter(load_reasoner(STRONG)[0], tmp_path / "adapter")
+        load_adapter(plain(STRONG), tmp_path / "adapter")
 
 
 def test_an_adapter_for_another_base_is_refused(folder, tmp_path):
     with pytest.raises(
         ValueError, match=r"made for data/models/strong in float32 .* not for data/models/base"
     ):
-        load_adapter(load_reasoner(BASE)[0], folder)
-    with pytest.raises(ValueError, match="made for data/models/strong"):
-        merge(BASE, folder, tmp_path / "model")
-    assert not list(tmp_path.iterdir())
+        load_adapter(plain(BASE), folder)
+    shutil.copytree(folder, tmp_path / "copy")
+    facts = read_facts(folder)
+    write_facts(tmp_path / "copy", {**facts, "base": str(BASE)})  # as if that had changed since
+    with pytest.raises(ValueError, match=r"made for data/models/base .* not for data/models/base"):
+        Reasoner.load(tmp_path / "copy")
 
 
-@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", FACTS])
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", FACTS])
 def test_a_missing_file_is_named(folder, tmp_path, name):
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"lacks {name}"):
-        load_adapter(load_reasoner(STRONG)[0], tmp_path / "copy")
-    with pytest.raises(FileNotFoundError, match=name):
-        merge(STRONG, tmp_path / "copy", tmp_path / "model")
-    assert not (tmp_path / "model").exists()
+        Reasoner.load(tmp_path / "copy")
+    (tmp_path / "copy" / "adapter_config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks adapter_config\.json, "):
+        load_adapter(plain(STRONG), tmp_path / "copy")
 
 
 def test_facts_that_do_not_name_the_base_are_refused(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / FACTS).write_text('{"base": "somewhere"}')
     with pytest.raises(ValueError, match="does not say base_digest, dtype"):
-        load_adapter(load_reasoner(STRONG)[0], tmp_path / "copy")
+        Reasoner.load(tmp_path / "copy")
 
 
-def test_nothing_is_overwritten_or_left_half(trained, folder, tmp_path):
-    with pytest.raises(FileExistsError, match="choose a new folder"):
-        save_adapter(trained, folder)
-    with pytest.raises(FileExistsError, match="choose a new folder"):
-        merge(STRONG, folder, folder)
+def test_nothing_is_left_half(tmp_path):
     with pytest.raises(FileNotFoundError):
         _half(tmp_path / "new")
     assert not list(tmp_path.iterdir())
@@ -169,26 +151,24 @@ def _half(path):
 
 
 def test_a_run_without_adapters_has_none_to_keep(tmp_path):
-    with pytest.raises(ValueError, match="trains every weight"):
-        save_adapter(trainer(GRPO(), lora=None), tmp_path / "adapter")
+    with pytest.raises(ValueError, match="no adapter to save"):
+        trainer(lora=None).trained().save(tmp_path / "adapter")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_adapters_go_onto_the_shipped_base_and_their_cards_follow_from_their_facts(path, tmp_path):
     facts = read_facts(path)
     assert facts["numbers"]["base sha256"] == sha256(f"{facts['base']}/model.safetensors")
-    base, tokenizer = load_reasoner(facts["base"], facts["dtype"])
-    untrained = texts(base, tokenizer)
-    assert texts(load_adapter(base, path), tokenizer) != untrained
+    assert thoughts(Reasoner.load(path)) != thoughts(shipped(facts["base"], facts["dtype"]))
     write_facts(tmp_path, facts)
     assert (tmp_path / "README.md").read_text() == (path / "README.md").read_text()
 
 
 def test_merging_in_place_drifts_in_bf16_and_ours_does_not():
     """PEFT adds and subtracts the update in bf16, which rounds each time; W + B A out of place cannot."""
-    plain = load_reasoner(STRONG, "bfloat16")[0]
+    base = shipped(STRONG, "bfloat16").model
     config = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
-    adapted = get_peft_model(copy.deepcopy(plain), config)
+    adapted = get_peft_model(copy.deepcopy(base), config)
     generator = torch.Generator().manual_seed(0)
 
     def learn():
@@ -202,7 +182,7 @@ def test_merging_in_place_drifts_in_bf16_and_ours_does_not():
         layers = [n for n, m in adapted.get_base_model().named_modules() if hasattr(m, "get_base_layer")]
         own = [adapted.get_base_model().get_submodule(n).get_base_layer().weight.detach() for n in layers]
         pairs = [
-            (w.float(), plain.get_submodule(n).weight.detach().float())
+            (w.float(), base.get_submodule(n).weight.detach().float())
             for n, w in zip(layers, own, strict=True)
         ]
         far = torch.cat([(a - b).abs().flatten() for a, b in pairs])

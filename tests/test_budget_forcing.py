@@ -6,19 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recipes.root_search.base import build_model, build_tokenizer
-from mrt_lib.budget_forcing import force_on
-from mrt_lib.engines import Generation, Sampling, TransformersEngine
+from mrt_lib.engines import Generation, Sampling
 from mrt_lib.measure.evaluation import assess, evaluate
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.rollouts import answer, think
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.thoughts.templates import R1_SHORT, TESTBED, encode
+from mrt_lib.thoughts.templates import TESTBED, encode
+from recipes.root_search.base import build_model, build_tokenizer
 
 TOKENIZER = build_tokenizer()
+REASONER = Reasoner(build_model(TOKENIZER, 0), TOKENIZER)
 TASK = RootSearch(31)
 PROBLEMS = TASK.sample(np.random.default_rng(0), 4)
-ENGINE = TransformersEngine(build_model(TOKENIZER, 0))
 EPISODE = "try 5 : 0 0 5 5 low in 6 31"
 
 
@@ -29,22 +28,26 @@ class Scripted:
         self.texts = list(texts)
         self.prompts: list[list[str]] = []
 
-    def generate(self, prompts, sampling, progress=False):
+    def generate(self, prompts, sampling, limits=None, progress=False):
         self.prompts.append([TOKENIZER.decode(p) for p in prompts])
         ids = encode(TOKENIZER, self.texts.pop(0))[: sampling.max_new_tokens]
         stopped = any(tuple(ids[-len(s) :]) == s for s in sampling.stop)
         return [Generation(ids, [-0.5] * len(ids), "stop" if stopped else "length") for _ in prompts]
 
 
+def scripted(*texts, template=TESTBED):
+    return Reasoner(REASONER.model, TOKENIZER, template, Scripted(*texts))
+
+
 def ended(n: int = 1, budget: int = 40):
-    return think(Scripted(f"{EPISODE} </think>"), TOKENIZER, TESTBED, PROBLEMS[:n], Sampling(budget))
+    return scripted(f"{EPISODE} </think>").think(PROBLEMS[:n], Sampling(budget))
 
 
 def test_each_extension_replaces_the_end_by_a_marker():
-    engine = Scripted("7 : 0 </think>", "9 : 0 </think>")
-    (forced,) = force_on(engine, TOKENIZER, TESTBED, ended(), Sampling(40), 2)
+    reasoner = scripted("7 : 0 </think>", "9 : 0 </think>")
+    (forced,) = reasoner.force_on(ended(), Sampling(40), 2)
     assert TOKENIZER.decode(forced.thought_ids) == f"{EPISODE} try 7 : 0 try 9 : 0"
-    assert [p.endswith("try") for (p,) in engine.prompts] == [True, True]
+    assert [p.endswith("try") for (p,) in reasoner.engine.prompts] == [True, True]
     assert (forced.n_episodes, forced.finished) == (3, True)
     unsampled = [i for i, x in enumerate(forced.thought_log_probs) if math.isnan(x)]
     assert unsampled == [11, 15]
@@ -52,35 +55,35 @@ def test_each_extension_replaces_the_end_by_a_marker():
 
 
 def test_a_thought_that_the_budget_cut_is_left_alone():
-    (cut,) = think(Scripted(EPISODE), TOKENIZER, TESTBED, PROBLEMS[:1], Sampling(11))
-    assert force_on(Scripted(), TOKENIZER, TESTBED, [cut], Sampling(40), 3) == [cut]
+    (cut,) = scripted(EPISODE).think(PROBLEMS[:1], Sampling(11))
+    assert scripted().force_on([cut], Sampling(40), 3) == [cut]
 
 
 def test_a_thought_without_room_for_marker_and_token_is_left_alone():
-    (full,) = force_on(Scripted(), TOKENIZER, TESTBED, ended(), Sampling(12), 1)
+    (full,) = scripted().force_on(ended(), Sampling(12), 1)
     assert full.finished
 
 
 def test_no_answer_survives_and_one_can_be_had_after_the_cut():
-    traces = answer(Scripted("7 <eos>"), TOKENIZER, TESTBED, ended(), Sampling(2))
-    (forced,) = force_on(Scripted("9 : 0 0"), TOKENIZER, TESTBED, traces, Sampling(15), 1)
+    traces = scripted("7 <eos>").answer(ended(), Sampling(2))
+    (forced,) = scripted("9 : 0 0").force_on(traces, Sampling(15), 1)
     assert (forced.answer_ids, forced.values, forced.finished) == ([], [], False)
-    engine = Scripted("8 <eos>")
-    (answered,) = answer(engine, TOKENIZER, TESTBED, [forced], Sampling(2))
-    assert engine.prompts[0][0].endswith("try 9 : 0 time up </think>")
+    reasoner = scripted("8 <eos>")
+    (answered,) = reasoner.answer([forced], Sampling(2))
+    assert reasoner.engine.prompts[0][0].endswith("try 9 : 0 time up </think>")
     assert answered.answer_ids == encode(TOKENIZER, "8 <eos>")
 
 
 def test_markers_come_in_rotation():
     two = replace(TESTBED, continue_markers=("try", "low"))
-    engine = Scripted("7 </think>", "8 </think>", "9 </think>")
-    force_on(engine, TOKENIZER, two, ended(), Sampling(40), 3)
-    assert [p.split()[-1] for (p,) in engine.prompts] == ["try", "low", "try"]
+    reasoner = scripted("7 </think>", "8 </think>", "9 </think>", template=two)
+    reasoner.force_on(ended(), Sampling(40), 3)
+    assert [p.split()[-1] for (p,) in reasoner.engine.prompts] == ["try", "low", "try"]
 
 
 def test_forced_thoughts_of_a_model_keep_their_start_and_stay_within_the_budget():
-    traces = think(ENGINE, TOKENIZER, TESTBED, PROBLEMS * 4, Sampling(60, seed=3))
-    forced = force_on(ENGINE, TOKENIZER, TESTBED, traces, Sampling(60, seed=3), 4)
+    traces = REASONER.think(PROBLEMS * 4, Sampling(60, seed=3))
+    forced = REASONER.force_on(traces, Sampling(60, seed=3), 4)
     assert any(t.finished for t in traces)
     for before, after in zip(traces, forced, strict=True):
         n = len(before.thought_ids)
@@ -90,18 +93,17 @@ def test_forced_thoughts_of_a_model_keep_their_start_and_stay_within_the_budget(
 
 
 def test_assessed_traces_are_the_evaluation_of_the_same_traces():
-    prover = ExactProver(ENGINE.model, TOKENIZER, TESTBED, TASK)
-    found = evaluate(ENGINE, prover, TOKENIZER, TESTBED, PROBLEMS, 2, Sampling(30, seed=1), 2.0)
-    again = assess(prover, TOKENIZER, TESTBED, PROBLEMS, found.traces, 2.0)
+    prover = ExactProver(REASONER, TASK)
+    found = evaluate(REASONER, prover, PROBLEMS, 2, Sampling(30, seed=1), 2.0)
+    again = assess(REASONER, prover, PROBLEMS, found.traces, 2.0)
     assert again.traces == found.traces
     assert np.array_equal(again.regret(50), found.regret(50))
 
 
 def test_bad_input():
     with pytest.raises(ValueError, match="extensions must be at least 0, got -1"):
-        force_on(ENGINE, TOKENIZER, TESTBED, [], Sampling(4), -1)
+        REASONER.force_on([], Sampling(4), -1)
     with pytest.raises(ValueError, match="no continue markers"):
-        force_on(ENGINE, TOKENIZER, replace(R1_SHORT, continue_markers=()), [], Sampling(4), 1)
-    prover = ExactProver(ENGINE.model, TOKENIZER, TESTBED, TASK)
+        scripted(template=replace(TESTBED, continue_markers=())).force_on([], Sampling(4), 1)
     with pytest.raises(ValueError, match="3 traces are no whole number of rollouts of 2 problems"):
-        assess(prover, TOKENIZER, TESTBED, PROBLEMS[:2], ended(3), 2.0)
+        assess(REASONER, ExactProver(REASONER, TASK), PROBLEMS[:2], ended(3), 2.0)

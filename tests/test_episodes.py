@@ -8,15 +8,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from mrt_lib.thoughts.episodes import (
-    cut_at_marker,
-    cut_at_openers,
-    cut_every,
-    cut_thought,
-    group_episodes,
-    split_episodes,
-)
+from mrt_lib.thoughts.episodes import cut_at_marker, cut_at_openers, cut_every, group_episodes
 from mrt_lib.thoughts.templates import R1, TESTBED
+from mrt_lib.thoughts.traces import Trace
 
 BLANK = "\n\n"
 
@@ -102,7 +96,7 @@ def test_bad_options(options):
         cut_at_openers(["a"], **options)
 
 
-# --- the marker rule, the fixed-token rule, grouping and splitting ---
+# --- the marker rule, the fixed-token rule and grouping ---
 
 
 @pytest.mark.parametrize(
@@ -144,17 +138,6 @@ def test_sizes_below_one(size):
         group_episodes([1, 5], size)
 
 
-def test_split_episodes():
-    assert split_episodes([4, 5, 6, 7], [1, 4]) == [[4], [5, 6, 7]]
-    assert split_episodes([], []) == []
-
-
-@pytest.mark.parametrize("boundaries", [[], [1], [1, 5], [2, 1, 4], [2, 2, 4], [0, 4], [-1, 4]])
-def test_split_episodes_refuses_boundaries_of_another_thought(boundaries):
-    with pytest.raises(ValueError, match="must rise strictly and end at the thought's 4 tokens"):
-        split_episodes([4, 5, 6, 7], boundaries)
-
-
 # --- the template's own rule, with real tokenizers ---
 
 
@@ -167,20 +150,20 @@ def byte_tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
-def test_cut_thought_finds_openers_among_characters_that_are_many_tokens():
+def test_a_template_finds_openers_among_characters_that_are_many_tokens():
     tokenizer = byte_tokenizer()
     first, second = "né → 😀\n\nb.\n\n😀\n\n", "Wait, 😀 ?"
     thought = tokenizer(first + second)["input_ids"]
     assert len(thought) == len((first + second).encode())
-    assert cut_thought(tokenizer, R1, thought) == [len(first.encode()), len(thought)]
-    assert cut_thought(tokenizer, R1, []) == []
+    assert R1.cut(tokenizer, thought) == [len(first.encode()), len(thought)]
+    assert R1.cut(tokenizer, []) == []
 
 
-def test_cut_thought_prefers_the_template_marker():
+def test_a_template_with_a_marker_cuts_there():
     words = {"try": 0, "4": 1, "Wait": 2, "<unk>": 3}
     backend = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
-    assert cut_thought(tokenizer, TESTBED, [0, 1, 2, 0, 1]) == [3, 5]
+    assert TESTBED.cut(tokenizer, [0, 1, 2, 0, 1]) == [3, 5]
 
 
 # --- properties ---
@@ -221,10 +204,10 @@ def test_openers_cut_any_thought_into_non_empty_episodes(pieces, min_steps, max_
 
 
 @given(st.lists(st.integers(0, 3), max_size=40))
-def test_markers_cut_any_thought_and_splitting_loses_nothing(token_ids):
+def test_markers_cut_any_thought_and_nothing_is_lost(token_ids):
     boundaries = cut_at_marker(token_ids, 0)
-    assert_boundaries(boundaries, len(token_ids))
-    episodes = split_episodes(token_ids, boundaries)
+    trace = Trace("q", [1], token_ids, boundaries, finished=False)
+    episodes = [trace.episode(j) for j in range(trace.n_episodes)]
     assert list(chain.from_iterable(episodes)) == token_ids
     assert all(episode[0] == 0 and 0 not in episode[1:] for episode in episodes[1:])
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.long_trace import BOUNDARIES, TEMPLATE, long_trace, small_model
-from mrt_lib import prover
+from mrt_lib.measure import prover
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.reasoner import load_reasoner
+from mrt_lib.reasoner import Reasoner
 from recipes.reference import SeparateProver
-from mrt_lib.thoughts.templates import TESTBED
-from tests.test_prover import TASK, TOKENIZER, SeveralAnswers, model_of, some_traces
+from tests.test_prover import TASK, TOKENIZER, SeveralAnswers, reasoner_of, some_traces
 
 BASE = "data/models/base"
 
@@ -21,24 +20,25 @@ BASE = "data/models/base"
 @pytest.mark.parametrize("block", [1, 3, 16])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_branches_in_blocks_are_branches_in_one_pass(monkeypatch, block, attention):
-    model = model_of("qwen3", attention)
-    problems, traces = some_traces()
-    whole = ExactProver(model, TOKENIZER, TESTBED, SeveralAnswers()).values(problems, traces)
+    exact, pairs = ExactProver(reasoner_of("qwen3", attention), SeveralAnswers()), some_traces()
+    whole = exact.values(*pairs)
     monkeypatch.setattr(prover, "BLOCK", block)
-    parts = ExactProver(model, TOKENIZER, TESTBED, SeveralAnswers()).values(problems, traces)
+    parts = exact.values(*pairs)
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a.log_value, b.log_value, atol=1e-5)
 
 
-def test_a_long_trace_has_the_values_of_one_pass_per_prefix():
-    model = small_model(intermediate=256)
-    problem, trace = long_trace(700)
-    exact = ExactProver(model, TOKENIZER, TEMPLATE, TASK).values([problem], [trace])[0]
-    separate = SeparateProver(model, TOKENIZER, TEMPLATE, TASK).values([problem], [trace])[0]
+@pytest.mark.parametrize("tokens", [300, pytest.param(700, marks=pytest.mark.slow)])
+def test_a_long_trace_has_the_values_of_one_pass_per_prefix(tokens):
+    reasoner = Reasoner(small_model(intermediate=256), TOKENIZER, TEMPLATE)
+    problem, trace = long_trace(tokens)
+    exact = ExactProver(reasoner, TASK).values([problem], [trace])[0]
+    separate = SeparateProver(reasoner, TASK).values([problem], [trace])[0]
     assert len(exact.value) == BOUNDARIES + 1
     np.testing.assert_allclose(exact.log_value, separate.log_value, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_packed_pass_needs_less_than_twice_the_memory_of_a_plain_forward_pass():
     def peak(method):
         command = [sys.executable, "-m", "benchmarks.long_trace", "--only", method, "--tokens", "3072"]
@@ -51,10 +51,10 @@ def test_the_packed_pass_needs_less_than_twice_the_memory_of_a_plain_forward_pas
 def test_in_bf16_packing_moves_values_less_than_bf16_itself_does():
     """One rounding of a bf16 logit moves J by more than 1e-3, so that bound can hold on average alone."""
     problems, traces = some_traces(12)
-    whole, (half, tokenizer) = load_reasoner(BASE)[0], load_reasoner(BASE, "bfloat16")
+    whole, half = Reasoner.load(BASE), Reasoner.load(BASE, dtype="bfloat16")
 
-    def values(prover, model):
-        found = prover(model, tokenizer, TESTBED, TASK).values(problems, traces)
+    def values(prover, reasoner):
+        found = prover(reasoner, TASK).values(problems, traces)
         return np.concatenate([v.value for v in found])
 
     reference = values(SeparateProver, half)

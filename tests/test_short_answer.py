@@ -6,20 +6,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.thoughts.episodes import cut_thought
+from mrt_lib.engines import Sampling
 from mrt_lib.measure.prover import ExactProver, SampledProver
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import MathTask
-from mrt_lib.thoughts.templates import (
-    R1,
-    R1_SHORT,
-    check_tokenizer,
-    encode,
-    encode_prompt,
-    merged_ends,
-    parse_answer,
-    token_id,
-)
+from mrt_lib.thoughts.templates import R1, R1_SHORT, encode, token_id
 from mrt_lib.thoughts.traces import Trace
 
 pytest.importorskip("math_verify")
@@ -42,29 +33,28 @@ def build_tokenizer():
 
 @pytest.fixture(scope="module")
 def setting():
-    """A tokenizer, a small model, two integer problems, and a cut and a finished trace."""
+    """A small reasoner, two integer problems, and a cut and a finished trace."""
     tokenizer = build_tokenizer()
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = Qwen3Config(vocab_size=len(tokenizer), num_key_value_heads=1, initializer_range=0.1, **sizes)
-    model = Qwen3ForCausalLM(config).eval()
+    reasoner = Reasoner(Qwen3ForCausalLM(config).eval(), tokenizer, R1_SHORT)
     task = MathTask({"train": [{"question": "1?", "answer": "19"}, {"question": "2?", "answer": "-1,250"}]})
     thought = encode(tokenizer, "a\n\nb\n\nc\n\nWait, d\n\ne")
     traces = []
     for i, problem in enumerate(task.problems["train"]):
-        prompt = encode_prompt(tokenizer, R1_SHORT, problem.question)
-        boundaries = cut_thought(tokenizer, R1_SHORT, thought)
-        traces.append(Trace(problem.id, prompt, thought, boundaries, finished=bool(i)))
-    return tokenizer, model, task, traces
+        ends = reasoner.cut(thought)
+        traces.append(Trace(problem.id, reasoner.prompt(problem.question), thought, ends, finished=bool(i)))
+    return reasoner, task, traces
 
 
-def read_off(model, tokenizer, before, answers):
+def read_off(reasoner, before, answers):
     """log of the summed probabilities of answers, each with its "}", from plain forward passes."""
     total = []
     for answer in answers:
-        target = [*encode(tokenizer, answer), token_id(tokenizer, "}")]
+        target = [*encode(reasoner.tokenizer, answer), token_id(reasoner.tokenizer, "}")]
         with torch.no_grad():
-            logits = model(torch.tensor([before + target])).logits[0, len(before) - 1 : -1]
+            logits = reasoner.model(torch.tensor([before + target])).logits[0, len(before) - 1 : -1]
         total.append(logits.log_softmax(-1).gather(1, torch.tensor(target)[:, None]).sum())
     return float(torch.stack(total).logsumexp(0))
 
@@ -91,14 +81,12 @@ def test_the_texts_differ_only_after_the_thought():
     ],
 )
 def test_the_answer_is_what_stands_before_the_closing_brace(text, answer):
-    assert parse_answer(R1_SHORT, text) == answer
+    assert R1_SHORT.parse_answer(text) == answer
 
 
 def test_exact_values_are_those_of_the_answer_and_its_brace(setting):
-    tokenizer, model, task, traces = setting
-    check_tokenizer(tokenizer, R1_SHORT)
-    problems = task.problems["train"]
-    exact = ExactProver(model, tokenizer, R1_SHORT, task).values(problems, traces)
+    reasoner, task, traces = setting
+    exact = ExactProver(reasoner, task).values(task.problems["train"], traces)
     listed = (["19"], ["-1250", "-1,250"])
     for trace, found, answers in zip(traces, exact, listed, strict=True):
         assert trace.n_episodes == 2
@@ -106,18 +94,17 @@ def test_exact_values_are_those_of_the_answer_and_its_brace(setting):
             own_end = trace.finished and j == 2
             text = R1_SHORT.finished_answer if own_end else R1_SHORT.forced_answer
             gap = "\n\n" if j == 2 and not own_end else ""
-            before = trace.prefix(j) + encode(tokenizer, gap + text)
-            expected = read_off(model, tokenizer, before, answers)
+            before = trace.prefix(j) + encode(reasoner.tokenizer, gap + text)
+            expected = read_off(reasoner, before, answers)
             assert found.log_value[j] == pytest.approx(expected, abs=1e-4)
 
 
 def test_sampled_answers_end_at_the_brace_and_are_graded(setting):
-    tokenizer, model, task, traces = setting
-    prover = SampledProver(TransformersEngine(model), tokenizer, R1_SHORT, task, 2, Sampling(4))
-    for found in prover.values(task.problems["train"], traces):
+    reasoner, task, traces = setting
+    for found in SampledProver(reasoner, task, 2, Sampling(4)).values(task.problems["train"], traces):
         assert set(np.unique(found.value)) <= {0.0, 0.5, 1.0}
 
 
 def test_tokens_that_merge_the_brace_are_listed(setting):
-    tokenizer, *_ = setting
-    assert tokenizer.convert_ids_to_tokens(merged_ends(tokenizer, R1_SHORT)) == MERGED
+    tokenizer = setting[0].tokenizer
+    assert tokenizer.convert_ids_to_tokens(R1_SHORT.merged_ends(tokenizer)) == MERGED

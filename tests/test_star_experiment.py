@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import star
+from experiments import measure, star
 from experiments.load import arm_runs
 from experiments.plan import RATES, TUNING_SEED
 from experiments.records import read_facts, write_run
@@ -77,6 +77,7 @@ def test_a_run_writes_its_records(tmp_path, monkeypatch):
         return trainer
 
     monkeypatch.setattr(star, "make_trainer", small)
+    monkeypatch.setattr(measure, "_some", lambda task, split, at_least: task.problems["validation"][:20])
     monkeypatch.setattr(star, "ITERATIONS", 1)
     monkeypatch.setattr(star, "SCRATCH", tmp_path / "scratch")
     monkeypatch.setattr(star, "RUNS", tmp_path / "runs")

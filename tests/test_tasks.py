@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mrt_lib.tasks import SHIPPED, Problem, RootSearch, get_task, select
-from recipes.root_search.explorers import bisect, explore, forced_values
 from mrt_lib.tasks.root_search import SPLITS
+from recipes.root_search.explorers import bisect, explore, forced_values
 
 shipped = pytest.mark.parametrize("task", SHIPPED, ids=lambda task: task.name)
 

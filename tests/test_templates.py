@@ -9,13 +9,10 @@ from mrt_lib.thoughts.templates import (
     R1,
     TEMPLATES,
     TESTBED,
-    check_tokenizer,
     decode,
     encode,
-    encode_prompt,
     get_template,
     last_boxed,
-    parse_answer,
     token_id,
 )
 
@@ -73,7 +70,7 @@ def test_r1_prompt_opens_the_thinking_block():
 
 
 def test_testbed_prompt_and_forced_answer_are_tokens_of_the_testbed(tokenizer):
-    ids = encode_prompt(tokenizer, TESTBED, "x(x+b) = 0 4 7 5 b = 6 in 1 31")
+    ids = TESTBED.prompt_ids(tokenizer, "x(x+b) = 0 4 7 5 b = 6 in 1 31")
     assert tokenizer.decode(ids) == "solve x(x+b) = 0 4 7 5 b = 6 in 1 31 <think>"
     assert tokenizer.decode(encode(tokenizer, TESTBED.forced_answer)) == "time up </think>"
 
@@ -114,14 +111,14 @@ def test_get_template():
     ],
 )
 def test_the_r1_answer_is_the_content_of_the_last_box(text, answer):
-    assert parse_answer(R1, text) == last_boxed(text) == answer
+    assert R1.parse_answer(text) == last_boxed(text) == answer
 
 
 @pytest.mark.parametrize(
     ("text", "answer"), [(" 19\n", "19"), ("1 9", "1 9"), ("\\boxed{19}", "\\boxed{19}"), (" ", "")]
 )
 def test_the_testbed_answer_is_the_whole_text(text, answer):
-    assert parse_answer(TESTBED, text) == answer
+    assert TESTBED.parse_answer(text) == answer
 
 
 # --- tokenizers and questions that do not fit ---
@@ -130,17 +127,17 @@ def test_the_testbed_answer_is_the_whole_text(text, answer):
 @pytest.mark.parametrize("question", ["", " ", "\n\t"])
 def test_empty_question(tokenizer, question):
     with pytest.raises(ValueError, match="the question is empty"):
-        encode_prompt(tokenizer, TESTBED, question)
+        TESTBED.prompt_ids(tokenizer, question)
 
 
 def test_words_that_the_model_lacks(tokenizer):
     with pytest.raises(ValueError, match="the tokenizer has no token for a part of 'solve y = 4 <think>'"):
-        encode_prompt(tokenizer, TESTBED, "y = 4")
+        TESTBED.prompt_ids(tokenizer, "y = 4")
 
 
 def test_a_prompt_starts_with_the_models_own_bos():
     tokenizer = word_tokenizer(TESTBED_WORDS, eos_token="<eos>", bos_token="<bos>")
-    ids = encode_prompt(tokenizer, TESTBED, "b = 6")
+    ids = TESTBED.prompt_ids(tokenizer, "b = 6")
     assert tokenizer.decode(ids) == "<bos> solve b = 6 <think>"
 
 
@@ -156,21 +153,21 @@ def test_decoding_leaves_special_tokens_out(tokenizer):
     assert decode(tokenizer, [*encode(tokenizer, "time up"), tokenizer.eos_token_id]) == "time up"
 
 
-def test_check_tokenizer_accepts_the_testbeds_own(tokenizer):
-    check_tokenizer(tokenizer, TESTBED)
+def test_a_template_accepts_its_own_tokenizer(tokenizer):
+    TESTBED.check(tokenizer)
 
 
 @pytest.mark.parametrize("missing", ["</think>", "try"])
-def test_check_tokenizer_names_what_is_missing(missing):
+def test_a_template_names_what_is_missing(missing):
     tokenizer = word_tokenizer([word for word in TESTBED_WORDS if word != missing], eos_token="<eos>")
     with pytest.raises(
         ValueError, match=rf"lacks \['{missing}'\] as single tokens, which template 'testbed'"
     ):
-        check_tokenizer(tokenizer, TESTBED)
+        TESTBED.check(tokenizer)
 
 
-def test_check_tokenizer_refuses_a_model_of_another_template(tokenizer):
+def test_a_template_refuses_a_model_of_another(tokenizer):
     with pytest.raises(
-        ValueError, match=r"lacks \['<｜end▁of▁sentence｜>'\] .* another of \['r1', 'r1_short', 'testbed'\]"
+        ValueError, match=r"lacks \['<｜end▁of▁sentence｜>'\] .* known templates that fit: \['testbed'\]"
     ):
-        check_tokenizer(tokenizer, R1)
+        R1.check(tokenizer)

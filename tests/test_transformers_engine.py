@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from mrt_lib.engines import Generation, Sampling, TransformersEngine
+from mrt_lib.engines.base import by_length
 from recipes.root_search.base import build_model, build_tokenizer
-from mrt_lib.engines import Sampling, TransformersEngine
 
 NEW_TOKENS = 12
 GREEDY = Sampling(NEW_TOKENS, temperature=0)
@@ -120,7 +121,7 @@ def test_padding_on_the_left_changes_nothing(engine, prompts):
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.7, 1.0), (1.0, 0.8), (1.5, 0.6)])
 def test_draws_follow_the_exact_distribution(model, engine, prompts, temperature, top_p):
-    drawn = engine.generate([prompts[1]] * 4000, Sampling(1, temperature, top_p, seed=1))
+    drawn = engine.generate([prompts[1]], Sampling(1, temperature, top_p, seed=1, n=4000))
     counts = torch.bincount(torch.tensor(tokens(drawn))[:, 0], minlength=model.config.vocab_size)
     with torch.inference_mode():
         logits = model(torch.tensor([prompts[1]])).logits[0, -1].double()
@@ -251,3 +252,93 @@ def test_progress_counts_prompts(engine, prompts, capsys):
     assert f"{len(prompts)}/{len(prompts)}" in capsys.readouterr().err
     engine.generate(prompts, GREEDY)
     assert capsys.readouterr().err == ""
+
+
+# --- a limit of its own for each prompt ---
+
+LIMITS = [5, 0, NEW_TOKENS, 1, 7, 0, 3, 5]
+
+
+@pytest.fixture
+def passes(model):
+    """Tokens and rows of every forward pass of the model."""
+    seen = []
+    hook = model.register_forward_hook(
+        lambda _, given, options, output: seen.append(output.logits.shape[0]), with_kwargs=True
+    )
+    yield seen
+    hook.remove()
+
+
+@pytest.mark.parametrize(
+    "sampling", [GREEDY, SAMPLED, replace(SAMPLED, n=2)], ids=["greedy", "sampled", "two each"]
+)
+@pytest.mark.parametrize("batch_tokens", [1, 150, 65_536])
+def test_within_its_limit_a_prompt_draws_what_it_draws_without(model, prompts, sampling, batch_tokens):
+    whole = TransformersEngine(model).generate(prompts, sampling)
+    limited = TransformersEngine(model, batch_tokens).generate(prompts, sampling, LIMITS)
+    limits = [limit for limit in LIMITS for _ in range(sampling.n)]
+    assert tokens(limited) == [g.token_ids[:limit] for g, limit in zip(whole, limits, strict=True)]
+    for one, other in zip(limited, whole, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs[: len(one.token_ids)], abs=1e-4)
+        assert one.finish == "length"
+
+
+def test_nothing_is_generated_beyond_a_limit(model, prompts, passes):
+    TransformersEngine(model, batch_tokens=1).generate(prompts, SAMPLED, LIMITS)
+    assert len(passes) == sum(LIMITS)
+    passes.clear()
+    TransformersEngine(model).generate(prompts, SAMPLED, LIMITS)
+    assert passes == [sum(limit > 0 for limit in LIMITS)] * max(LIMITS)
+    passes.clear()
+    empty = TransformersEngine(model).generate(prompts, SAMPLED, [0] * len(prompts))
+    assert (passes, empty) == ([], [Generation([], [], "length")] * len(prompts))
+
+
+def test_a_stop_before_the_limit_is_a_stop(engine, prompts):
+    whole = engine.generate(prompts[:1], SAMPLED)[0].token_ids
+    stop = replace(SAMPLED, stop=((whole[3],),))
+    end = first_end(whole, (whole[3],))
+    for limit in (end - 1, end, end + 2):
+        (found,) = engine.generate(prompts[:1], stop, [limit])
+        assert found.token_ids == whole[: min(limit, end)]
+        assert found.finish == ("stop" if limit >= end else "length")
+
+
+def test_no_row_runs_past_the_context(model, engine):
+    """A full prompt beside one with much room: run on together they would leave the context."""
+    context = model.config.max_position_embeddings
+    prompts = [[7] * (context - 1), [7]]
+    positions = []
+    hook = model.model.register_forward_pre_hook(
+        lambda _, given, options: positions.append(int(options["position_ids"].max())), with_kwargs=True
+    )
+    found = engine.generate(prompts, Sampling(40, 0), [1, 40])
+    hook.remove()
+    assert [len(g.token_ids) for g in found] == [1, 40]
+    assert max(positions) < context
+
+
+@pytest.mark.parametrize(
+    ("lengths", "rooms", "batches"),
+    [
+        ([9, 3, 30, 4], None, [[1, 3], [0], [2]]),
+        ([3, 17, 1], [4, 4, 4], [[2, 0], [1]]),
+        ([3, 4, 5], [1, 9, 1], [[0], [1], [2]]),
+        ([3, 4, 5], [1, 1, 6], [[0, 1], [2]]),
+        ([1, 1, 16], [8, 1, 1], [[0, 1], [2]]),
+    ],
+)
+def test_batches_hold_their_padding_and_the_room_they_grow_by(lengths, rooms, batches):
+    assert by_length(lengths, 18, rooms) == batches
+
+
+def test_batches_stay_within_the_context():
+    assert by_length([1, 9], 100, [9, 1], context=10) == [[0], [1]]
+    assert by_length([1, 9], 100, [9, 1], context=18) == [[0, 1]]
+
+
+@pytest.mark.parametrize("limits", [[1], [1, -1], [1, NEW_TOKENS + 1]])
+def test_limits_that_do_not_go_with_the_prompts(engine, limits):
+    with pytest.raises(ValueError, match=rf"need one limit in 0\.\.{NEW_TOKENS} for each of 2 prompts"):
+        engine.generate([[7], [7]], SAMPLED, limits)

@@ -7,11 +7,11 @@ import json
 import re
 from pathlib import Path
 
-from experiments.verdicts import NOT_MEASURED
 from tools.notebook_template import ROOT, badges
 from tools.summary import read_summary
 
 README = ROOT / "README.md"
+NOT_MEASURED = "not measured"
 NUMBERS = {
     "i1.base_J0": "base reasoner: J without thinking (uniform guess: 1/31)",
     "i1.base_J4": "base reasoner: J after 4 episodes (optimum: 1)",
@@ -66,13 +66,13 @@ def index(folder: Path = ROOT / "notebooks") -> str:
 
 
 def numbers() -> str:
-    """The measured numbers that the README shows; "not measured" where the summary has none."""
+    """The measured numbers that the README shows, `NOT_MEASURED` where the summary has none."""
     summary = read_summary(ROOT / "data/results/summary.json")
     rows = ["| what | measured | command |", "|---|---|---|"]
     for name, meaning in NUMBERS.items():
         row = summary.get(name)
         times = "×" if row and row["unit"] == "times faster" else ""
-        value = f"{row['value']:.3g}{times}" if row else "not measured"
+        value = f"{row['value']:.3g}{times}" if row else NOT_MEASURED
         if row and row["n"] > 1:
             value += f" [{row['low']:.3g}, {row['high']:.3g}]"
         command = f"`{row['command']}`" if row else ""

@@ -76,9 +76,11 @@ def check_arm(arm: object) -> None:
     """TypeError unless the arm has `collect`, and either `credit` or `keep`."""
     has = [name for name in ("collect", "credit", "keep") if callable(getattr(arm, name, None))]
     if isinstance(arm, type) or has not in (["collect", "credit"], ["collect", "keep"]):
+        name = (arm if isinstance(arm, type) else type(arm)).__name__
         raise TypeError(
-            f"{arm if isinstance(arm, type) else type(arm).__name__} is no arm: it needs collect(policy, problems, group, seed) and either "
-            f"credit(rollouts, horizon) or keep(policy, rollouts, seed); it has {', '.join(has) or 'none'}"
+            f"{name} is no arm: it needs collect(policy, problems, group, seed) and either "
+            f"credit(rollouts, horizon) or keep(policy, rollouts, seed), as an object and not as a class; it "
+            f"has {', '.join(has) or 'none of them'}"
         )
 
 
@@ -101,7 +103,7 @@ class Policy:
         answering: Sampling,
         stale: Callable[[], Reasoner] | None = None,
     ) -> None:
-        """`thinking`, `answering`: budgets and temperature; `stale`: gives the snapshot of earlier weights."""
+        """`thinking`, `answering`: budgets and temperature; `stale`: gives the snapshot, if one is held."""
         self.reasoner, self.prover, self.task = reasoner, prover, prover.task
         self.thinking, self.answering, self.stale = thinking, answering, stale
         self.tokens: Counter[str] = Counter()

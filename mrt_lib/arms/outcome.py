@@ -2,14 +2,14 @@
 
     A_i = (R_i - mean_group R) / std_group R      for every token of rollout i
 
-    GRPO           R_i = 1 if the answer is right, else 0           (DeepSeekMath, arXiv 2402.03300, section 4.1)
-    GRPOExact      R_i = J_k of the whole trace, its expectation    (control: what a noiseless outcome is worth)
+    GRPO           R_i = 1 if the answer is right, else 0       (DeepSeekMath, arXiv 2402.03300, section 4.1)
+    GRPOExact      R_i = J_k of the whole trace, its expectation    (control: what a noiseless outcome gives)
     LengthPenalty  R_i = 1[right] - weight * (thought tokens / thinking budget) * (1, or 1[right])
 
 `scale=False` leaves the division out (Dr. GRPO, arXiv 2503.20783, section 3.2). What MRT with exact values
-gains over `GRPOExact` is due to its credit, not to the prover's precision. The length penalty is a baseline of
-the paper (Table 1), which does not print its formula; charging correct answers only follows Arora & Zanette
-(arXiv 2502.04463), whose aim is the shortest correct trace.
+gains over `GRPOExact` is due to its credit, not to the prover's precision. The length penalty is a baseline
+of the paper (Table 1), which does not print its formula; charging correct answers only follows Arora &
+Zanette (arXiv 2502.04463), whose aim is the shortest correct trace.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class GRPOExact(GRPO):
 
 @dataclass(frozen=True)
 class LengthPenalty:
-    """`weight`: price of the whole budget; `correct_only`: wrong answers are not charged; `scale` as in GRPO."""
+    """`weight`: price of the whole budget; `correct_only`: wrong answers are free; `scale` as in GRPO."""
 
     weight: float
     correct_only: bool = True

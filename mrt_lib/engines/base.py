@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -19,7 +20,7 @@ class Sampling:
         temperature: 0 is greedy.
         top_p: nucleus mass in (0, 1].
         stop: token sequences that end a generation; the sequence is kept in the result.
-        seed: with a generation's position in the result, fixes all its draws.
+        seed: with a generation's place in the result, fixes all its draws.
         n: generations per prompt.
     """
 
@@ -39,7 +40,7 @@ class Sampling:
             raise ValueError(f"temperature must be at least 0, got {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
-        if any(len(sequence) == 0 for sequence in self.stop):
+        if () in self.stop:
             raise ValueError("a stop sequence is empty")
 
 
@@ -49,8 +50,7 @@ class Generation:
 
     Attributes:
         token_ids: the new tokens, a final stop sequence included.
-        log_probs: log-probability of each under the sampled distribution (temperature and top-p
-            applied; greedy: temperature 1).
+        log_probs: of each, under the sampled distribution (temperature and top-p applied; greedy: 1 and 1).
         finish: "stop" if a stop sequence ended it, "length" if the token limit did.
     """
 
@@ -74,8 +74,8 @@ class Engine(Protocol):
         Args:
             prompts: token ids.
             sampling: how to sample.
-            limits: most new tokens of each prompt, 0 to `sampling.max_new_tokens`; that for all by default.
-                What is drawn within a limit does not depend on it, and nothing is drawn beyond it.
+            limits: most new tokens of each prompt, 0 .. `sampling.max_new_tokens`, the default. What is drawn
+                within a limit does not depend on it, and nothing is drawn beyond it.
             progress: show a bar over the prompts.
 
         Raises:
@@ -96,10 +96,7 @@ class ColocatedEngine(Engine, Protocol):
 def check_prompts(
     prompts: Sequence[Sequence[int]], sampling: Sampling, limits: Sequence[int] | None, context: int | None
 ) -> list[int]:
-    """The limit of every prompt; ValueError naming the first that is empty or leaves no room for its new tokens.
-
-    `context`: of the model, in tokens; None where it has no limit.
-    """
+    """The limit of every prompt; ValueError names the first that is empty or too long for `context`."""
     most = sampling.max_new_tokens
     limits = [most] * len(prompts) if limits is None else list(limits)
     if len(limits) != len(prompts) or not all(0 <= limit <= most for limit in limits):
@@ -130,15 +127,21 @@ def cut_at_stop(
     return Generation(token_ids, log_probs, "length")
 
 
-def by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Indices in batches of rising length, each at most `max_tokens` tokens with padding.
+def by_length(
+    lengths: Sequence[int], max_tokens: int, rooms: Sequence[int] | None = None, context: float = math.inf
+) -> list[list[int]]:
+    """Indices in batches of rising length, each at most `max_tokens` tokens with padding, or one sequence.
 
-    A sequence longer than `max_tokens` gets a batch of its own.
+    With `rooms`, what each may grow by, all of a batch are counted as long as its longest grown by its
+    largest room, and must fit into `context` then: shorter ones are run on until the last one ends.
     """
     batches: list[list[int]] = []
+    most, rooms = 0, rooms or [0] * len(lengths)
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if batches and lengths[i] * (len(batches[-1]) + 1) <= max_tokens:
-            batches[-1].append(i)
-        else:
-            batches.append([i])
+        size = lengths[i] + max(most, rooms[i])
+        if not batches or size * (len(batches[-1]) + 1) > max_tokens or size > context:
+            batches.append([])
+            size = lengths[i] + rooms[i]
+        batches[-1].append(i)
+        most = size - lengths[i]
     return batches

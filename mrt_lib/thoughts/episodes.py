@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 STEP_SEPARATOR = "\n\n"
 
@@ -69,17 +69,3 @@ def group_episodes(boundaries: Sequence[int], size: int) -> list[int]:
     The last group may be smaller. ValueError for size < 1.
     """
     return [boundaries[end - 1] for end in cut_every(len(boundaries), size)]
-
-
-def split_episodes(token_ids: Sequence[int], boundaries: Sequence[int]) -> list[list[int]]:
-    """The tokens of each episode; put together they are `token_ids` again.
-
-    Raises:
-        ValueError: `boundaries` do not rise strictly or do not end at the last token.
-    """
-    ends = [0, *boundaries]
-    if ends != sorted(set(ends)) or ends[-1] != len(token_ids):
-        raise ValueError(
-            f"boundaries {ends[1:]} must rise strictly and end at the thought's {len(token_ids)} tokens"
-        )
-    return [list(token_ids[start:end]) for start, end in pairwise(ends)]

@@ -22,8 +22,7 @@ class Template:
         name: the key in `TEMPLATES`.
         prompt: layout with the one placeholder `{question}`, up to the open thinking block.
         think_end: the token that closes a thought.
-        separator: stands between a prefix of a thought and `forced_answer`, unless the prefix is empty
-            or ends with it.
+        separator: between a prefix of a thought and `forced_answer`, unless the prefix is empty or ends so.
         forced_answer: appended to a prefix of a thought to make the model answer now (mu).
         finished_answer: appended instead when the model itself has closed the thought.
         answer_end: the token that ends an answer.
@@ -53,19 +52,21 @@ class Template:
 
     def check(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """ValueError unless the tokenizer has every single token that the template relies on."""
-        needed = [self.think_end, self.answer_end, self.episode_marker]
-        if missing := [text for text in needed if text and len(_ids(tokenizer, text)) != 1]:
+        if missing := self._missing(tokenizer):
+            fitting = [name for name, known in TEMPLATES.items() if not known._missing(tokenizer)]
             raise ValueError(
-                f"the tokenizer lacks {missing} as single tokens, which template {self.name!r} needs; use a "
-                f"model trained with this template, another of {sorted(TEMPLATES)}, or a Template with the "
-                "model's own texts"
+                f"the tokenizer lacks {missing} as single tokens, which template {self.name!r} needs; known "
+                f"templates that fit: {fitting or 'none'}; or give a Template with the model's own texts"
             )
+
+    def _missing(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+        needed = [self.think_end, self.answer_end, self.episode_marker]
+        return [text for text in needed if text and len(_ids(tokenizer, text)) != 1]
 
     def prompt_ids(self, tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
         """Tokens up to and including the open thinking block, with the model's own BOS if any.
 
-        Raises:
-            ValueError: the question is empty, or has words that the model lacks.
+        ValueError for a question that is empty or has words that the model lacks.
         """
         if not question.strip():
             raise ValueError("the question is empty")
@@ -83,12 +84,9 @@ class Template:
     def cut(self, tokenizer: PreTrainedTokenizerBase, thought_ids: Sequence[int]) -> list[int]:
         """Ends of the episodes of a thought, in tokens: at the episode marker, or else at openers.
 
-        For the opener rule the tokens are decoded one by one. With byte-level BPE this spoils only
-        characters whose bytes are spread over several tokens, and openers and newlines are ASCII: one
-        byte each, never part of another character.
-
-        Raises:
-            ValueError: the marker is not a single token of this tokenizer.
+        For the opener rule the tokens are decoded one by one. With byte-level BPE this spoils only characters
+        whose bytes are spread over several tokens, and openers and newlines are ASCII: one byte each, never
+        part of another character. ValueError for a marker that is not a single token of this tokenizer.
         """
         if self.episode_marker:
             return cut_at_marker(thought_ids, token_id(tokenizer, self.episode_marker))
@@ -127,8 +125,8 @@ TESTBED = Template(
 
 # Forced text, openers and continue markers are the released analysis code's, to the letter; before the
 # model's own end it writes a newline, because it works on stripped texts, where here the thought's tokens
-# stand as they were sampled. The prompt is DeepSeek-R1's recommended one; the released scripts send the
-# bare problem.
+# stand as they were sampled. The prompt is DeepSeek-R1's recommended one; the released scripts send
+# the bare problem.
 R1 = Template(
     name="r1",
     prompt=(
@@ -160,8 +158,8 @@ R1 = Template(
 # The short forced text, for short answers without braces: an integer and "}" are a few tokens, so J is
 # exact. Two things to know. A tokenizer may write "}" and what follows as one token ("}\n", "}."); the
 # plain "}" ends an answer here, so exact values leave those endings out and are lower bounds (see
-# `Template.merged_ends`). A thought that the model closed itself is sent into the same box, where the paper lets it
-# write on freely.
+# `Template.merged_ends`). A thought that the model closed itself is sent into the same box, where the
+# paper lets it write on freely.
 R1_SHORT = replace(
     R1,
     name="r1_short",
@@ -183,7 +181,7 @@ def get_template(name: str) -> Template:
 def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
     """The first known template whose tokens the tokenizer has; ValueError if none fits."""
     for template in TEMPLATES.values():
-        if fits(template, tokenizer):
+        if not template._missing(tokenizer):
             return template
     raise ValueError(
         f"none of the templates {sorted(TEMPLATES)} fits this tokenizer; give a Template with the model's "
@@ -191,19 +189,10 @@ def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
     )
 
 
-def fits(template: Template, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether `template.check` finds nothing missing."""
-    try:
-        template.check(tokenizer)
-    except ValueError:
-        return False
-    return True
-
-
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of `text` without added special tokens; ValueError for words the model lacks."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+    if tokenizer.unk_token_id in ids:
         raise ValueError(f"the tokenizer has no token for a part of {text!r}")
     return ids
 
@@ -238,6 +227,7 @@ def _box_content(text: str) -> str:
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids without added special tokens; none if the model lacks a word."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     return [] if tokenizer.unk_token_id in ids else ids
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,12 +16,12 @@ class Trace:
         problem_id: which problem was thought about.
         prompt_ids: the prompt, up to and including the open thinking block.
         thought_ids: the thought, without the token that closes it.
-        boundaries: number of thought tokens at the end of each episode, strictly increasing; the
-            last one is the whole thought. Empty for an empty thought.
+        boundaries: number of thought tokens at the end of each episode, strictly increasing; the last one is
+            the whole thought. Empty for an empty thought.
         finished: the model closed the thought itself (False: the budget cut it).
         answer_ids: the answer, after the thought was closed by the model or by force.
-        thought_log_probs: log-probability of each thought token and of the closing token if
-            `finished`, under the distribution it was sampled from.
+        thought_log_probs: log-probability of each thought token and of the closing token if `finished`, under
+            the distribution it was sampled from.
         answer_log_probs: the same for the answer.
         values: J_0 .. J_k, the meta-prover's value at each prefix; empty until a prover ran.
     """
@@ -39,7 +38,7 @@ class Trace:
 
     def __post_init__(self) -> None:
         ends = [0, *self.boundaries]
-        if any(a >= b for a, b in itertools.pairwise(ends)) or ends[-1] != len(self.thought_ids):
+        if ends != sorted(set(ends)) or ends[-1] != len(self.thought_ids):
             raise ValueError(
                 f"boundaries {self.boundaries} must rise strictly and end at the thought's "
                 f"{len(self.thought_ids)} tokens"
@@ -95,12 +94,11 @@ def load_traces(path: str | Path) -> list[Trace]:
         table = pyarrow.parquet.read_table(path, page_checksum_verification=True)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} is no readable Parquet file: {error}") from None
-    for expected in _schema():
-        if expected.name not in table.column_names:
-            raise ValueError(f"{path}: column {expected.name!r} is missing")
-        if table.schema.field(expected.name).type != expected.type:
-            found = table.schema.field(expected.name).type
-            raise ValueError(f"{path}: column {expected.name!r} is {found}, expected {expected.type}")
+    for name, expected in zip(_schema().names, _schema().types, strict=True):
+        if name not in table.column_names:
+            raise ValueError(f"{path}: column {name!r} is missing")
+        if (found := table.schema.field(name).type) != expected:
+            raise ValueError(f"{path}: column {name!r} is {found}, expected {expected}")
     return [Trace(**row) for row in table.select(_schema().names).to_pylist()]
 
 

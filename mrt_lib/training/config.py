@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from mrt_lib.training.lora import LoraSettings
 from mrt_lib.training.losses import LossConfig
@@ -28,21 +27,16 @@ class Stage:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.stop:
-            raise ValueError(
-                f"a stage from step {self.start} to step {self.stop} has no steps; "
-                "start must be at least 0 and stop above start"
-            )
-        for name in ("thinking_tokens", "episodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} of a stage must be at least 1, got {getattr(self, name)}")
+            raise ValueError(f"a stage from step {self.start} to step {self.stop} has no steps")
+        _check_positive(self, "thinking_tokens", "episodes")
 
 
 @dataclass(frozen=True)
 class Imitation:
-    """How much an arm that imitates learns from one collection; whatever its filter lets through.
+    """How much an arm that imitates learns from one collection, whatever its filter lets through.
 
-    An arm that kept more leaves some out; one that kept less repeats them. (Sampling until every filter is
-    full would give a strict filter more of the policy's tokens and more fresh examples.)
+    One that kept more leaves some out; one that kept less repeats them. (Sampling until every filter is full
+    would give a strict filter more of the policy's tokens and more fresh examples.)
 
     Attributes:
         steps: optimiser steps, with a new optimiser for each collection (paper, Table 2).
@@ -53,9 +47,7 @@ class Imitation:
     tokens: int = 1024
 
     def __post_init__(self) -> None:
-        for name in ("steps", "tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"imitation.{name} must be at least 1, got {getattr(self, name)}")
+        _check_positive(self, "steps", "tokens")
 
 
 @dataclass(frozen=True)
@@ -114,10 +106,8 @@ class TrainConfig:
     stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
-        positive = ("steps", "thinking_tokens", "episodes", "answer_tokens", "updates")
-        for name in (*positive, "snapshot_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        _check_positive(self, "steps", "thinking_tokens", "episodes", "answer_tokens")
+        _check_positive(self, "updates", "snapshot_every", "checkpoint_every")
         if self.prompts is not None and self.prompts < 1:
             raise ValueError(f"prompts must be at least 1, or None for all problems, got {self.prompts}")
         if self.group < 2:
@@ -134,19 +124,21 @@ class TrainConfig:
         return next((stage for stage in self.stages if step < stage.stop), whole)
 
 
+def _check_positive(config: object, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+
+
 def _check_stages(stages: Sequence[Stage], steps: int) -> None:
     """ValueError unless the stages follow each other from step 0 to the last of `steps`."""
-    if not stages:
-        return
-    names = [f"stage {i} (steps {s.start} to {s.stop - 1})" for i, s in enumerate(stages)]
-    if stages[0].start:
-        raise ValueError(f"{names[0]} leaves out the steps before it; the first stage must start at 0")
-    for i, (one, other) in enumerate(pairwise(stages)):
-        if other.start != one.stop:
-            fault = "overlap" if other.start < one.stop else "leave a gap"
-            raise ValueError(
-                f"{names[i]} and {names[i + 1]} {fault}; stage {i + 1} must start at {one.stop}, "
-                f"where stage {i} stops"
+    expected = 0
+    for i, stage in enumerate(stages):
+        if stage.start != expected:
+            fault = (
+                "overlaps what comes before it" if stage.start < expected else "leaves out steps before it"
             )
-    if stages[-1].stop != steps:
-        raise ValueError(f"{names[-1]} is the last stage of a run of {steps} steps; it must stop at {steps}")
+            raise ValueError(f"stage {i} (from step {stage.start}) {fault}; it must start at {expected}")
+        expected = stage.stop
+    if stages and expected != steps:
+        raise ValueError(f"the last stage of a run of {steps} steps must stop at {steps}, not at {expected}")

@@ -1,8 +1,8 @@
 """How arms that imitate learn: supervised fine-tuning on what they kept, at equal learnt tokens.
 
 Every arm learns the same number of tokens in the same number of optimiser steps, whatever its filter lets
-through (`Imitation`). Each collection goes on from the policy of the one before, as in the paper's Algorithm 1;
-STaR's first authors start each from the base. Only what the policy wrote is learnt: thought, its own end, answer.
+through (`Imitation`). Each collection goes on from the policy of the one before, as in the paper's Algorithm
+1; STaR's first authors start each from the base. Only what the policy wrote is learnt.
 """
 
 from __future__ import annotations

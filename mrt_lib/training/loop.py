@@ -94,8 +94,8 @@ class Trainer:
         """Collect, then credit and update, or keep and imitate; the step's row of the log.
 
         Returns:
-            step, learning_rate, what `describe` says of the rollouts, what `update` or `imitate` says of the
-            learning; policy_tokens and prover_tokens; seconds, and those of generating, proving, updating.
+            step; what `describe` says of the rollouts, and `update` or `imitate` of the learning; tokens and
+            seconds of every phase; where the arm reinforces, learning_rate and mean absolute advantage.
 
         Raises:
             ValueError: the arm gave no rollouts, nothing is left to imitate, or the thinking budget does
@@ -212,7 +212,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         pairs = zip(self.rollouts, advantages, strict=True)
-        rows, gap = [token_row(self.base, r, a) for r, a in pairs], {}
+        rows = [token_row(self.base, r, a) for r, a in pairs]
+        gap: Row = {}
         if self.engine is not None:
             rows, gap = rescored(self.learner.model, rows, config.temperature, config.micro_batch_tokens)
         groups, limit = (

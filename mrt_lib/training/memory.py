@@ -35,30 +35,27 @@ def check_fits(trainer: Trainer, free: Callable[[], int] | None = None) -> dict[
     Nothing is learnt and nothing is drawn. Growing in steps, it stops before the machine does.
 
     Args:
-        free: bytes that are free now; None asks the device.
+        free: gives the bytes that are free now; None asks the device.
 
     Returns:
-        Most bytes in use in each phase: on a GPU what was allocated there, on a CPU the process's peak so far.
+        Most bytes in use in each phase: on a GPU those allocated there, on a CPU the process's peak so far.
 
     Raises:
         MemoryError: a phase does not fit; names it, what it took so far, what is free, and what to reduce.
     """
-    free = free or free_bytes
     found, start = {}, _peak()
     for phase in _phases(trainer, _longest(trainer)):
-        copies = 1
-        while True:
+        copies, tried = 1, 0
+        while tried < phase.most:
             try:
                 phase.work(copies)
             except (RuntimeError, MemoryError) as error:
                 if isinstance(error, RuntimeError) and "memory" not in str(error):
                     raise
                 raise _too_large(phase, copies, str(error).splitlines()[0]) from error
-            found[phase.name] = _peak()
-            if copies == phase.most:
-                break
-            taken, copies = found[phase.name] - start, min(2 * copies, phase.most)
-            if taken > (left := free()):
+            found[phase.name], tried, copies = _peak(), copies, min(2 * copies, phase.most)
+            taken, left = found[phase.name] - start, (free or free_bytes)()
+            if taken > left and tried < phase.most:
                 gib = f"{taken / 2**30:.2f} GiB more than the models so far, {left / 2**30:.2f} GiB free"
                 raise _too_large(phase, copies, gib)
         start = max(start, found[phase.name])

@@ -7,8 +7,8 @@ yet measured on these cards, and their learning rates are untested: `mrt_lib.tra
 the largest shapes before a run begins.
 
 Out of memory all the same? Reduce first: in the update `micro_batch_tokens`, while sampling
-`generation_batch_tokens` (with vLLM: `vllm_gib`), in the prover `prover_batch_tokens`; then `thinking_tokens`,
-because one rollout always has to fit; then `prompts` x `group`.
+`generation_batch_tokens` (with vLLM: `vllm_gib`), in the prover `prover_batch_tokens`; then
+`thinking_tokens`, because one rollout always has to fit; then `prompts` x `group`.
 """
 
 from __future__ import annotations
@@ -60,63 +60,31 @@ class Preset:
         return Reasoner.load(name, template, self.dtype, self.engine, **options)
 
 
-def _language_model(rank: int, **settings: Any) -> TrainConfig:
-    shared = {"learning_rate": 1e-5, "answer_tokens": 16, "gradient_checkpointing": True}
-    return TrainConfig(lora=LoraSettings(rank, 2 * rank), **shared, **settings)
+def _language_model(rank: int, thinking_tokens: int, episodes: int, **settings: Any) -> TrainConfig:
+    return TrainConfig(
+        thinking_tokens=thinking_tokens,
+        episodes=episodes,
+        lora=LoraSettings(rank, 2 * rank),
+        **{"learning_rate": 1e-5, "answer_tokens": 16, "gradient_checkpointing": True, **settings},
+    )
 
 
+def _batches(micro: int, generation: int, prover: int) -> dict[str, int]:
+    sizes = {"micro": micro, "generation": generation, "prover": prover}
+    return {f"{name}_batch_tokens": size for name, size in sizes.items()}
+
+
+# 16 GB, free on Colab and Kaggle: no bf16 there, and vLLM's support is unproven, so fp16 and SDPA. Then
+# 40 GB, and 80 GB with the paper's budget of 16K tokens.
+T4 = _language_model(16, 2048, 8, **_batches(5120, 40_960, 6656))
+A100 = _language_model(32, 8192, 24, prompts=16, group=8, **_batches(18_432, 65_536, 22_528))
+H100 = _language_model(32, 16_384, 48, prompts=32, group=8, **_batches(34_816, 131_072, 43_008))
 # From small to large.
 PRESETS = {
-    preset.name: preset
-    for preset in (
-        Preset("cpu"),
-        # 16 GB, free on Colab and Kaggle. No bf16 there, and vLLM's support is unproven: fp16, SDPA.
-        Preset(
-            "t4",
-            _language_model(
-                16,
-                thinking_tokens=2048,
-                episodes=8,
-                micro_batch_tokens=5120,
-                generation_batch_tokens=40_960,
-                prover_batch_tokens=6656,
-            ),
-            dtype="float16",
-        ),
-        # 40 GB.
-        Preset(
-            "a100",
-            _language_model(
-                32,
-                prompts=16,
-                group=8,
-                thinking_tokens=8192,
-                episodes=24,
-                micro_batch_tokens=18_432,
-                prover_batch_tokens=22_528,
-            ),
-            dtype="bfloat16",
-            engine="vllm",
-            vllm_gib=22.0,
-        ),
-        # 80 GB; the paper's budget of 16K tokens.
-        Preset(
-            "h100",
-            _language_model(
-                32,
-                prompts=32,
-                group=8,
-                thinking_tokens=16_384,
-                episodes=48,
-                micro_batch_tokens=34_816,
-                generation_batch_tokens=131_072,
-                prover_batch_tokens=43_008,
-            ),
-            dtype="bfloat16",
-            engine="vllm",
-            vllm_gib=56.0,
-        ),
-    )
+    "cpu": Preset("cpu"),
+    "t4": Preset("t4", T4, "float16"),
+    "a100": Preset("a100", A100, "bfloat16", "vllm", 22.0),
+    "h100": Preset("h100", H100, "bfloat16", "vllm", 56.0),
 }
 
 

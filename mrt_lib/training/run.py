@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -79,8 +80,9 @@ def _training_problems(
         problems = get_task(problems)
     if isinstance(problems, str | Path):
         problems = read_problems(problems)
-    if isinstance(problems, Sequence):
-        return task_of(problems, task), list(problems)
-    listed = getattr(problems, "problems", None)
-    drawn = listed["train"] if listed else problems.sample(np.random.default_rng(seed), SAMPLED, "train")
-    return problems, drawn
+    if not hasattr(problems, "sample"):
+        chosen = list(cast(Sequence[Problem], problems))
+        return task_of(chosen, task), chosen
+    own = cast(Task, problems)
+    listed = getattr(own, "problems", None)
+    return own, listed["train"] if listed else own.sample(np.random.default_rng(seed), SAMPLED, "train")
