@@ -33,13 +33,7 @@ SERIES: dict[str, tuple[str, str, str]] = {
     "maj@8": ("#6b2d0e", "-", "d"),
 }
 # What it is called there, where its name alone is terse.
-LABELS: dict[str, str] = {
-    "grpo": "GRPO",
-    "mrt": "MRT",
-    "maj@2": "vote of 2",
-    "maj@4": "vote of 4",
-    "maj@8": "vote of 8",
-}
+LABELS: dict[str, str] = {"grpo": "GRPO", "mrt": "MRT"} | {f"maj@{k}": f"vote of {k}" for k in (2, 4, 8)}
 VALUE_COLOURS = sns.color_palette("ch:s=1.9,r=-.2,light=.97,dark=.35", as_cmap=True)
 
 
@@ -70,7 +64,8 @@ def curve_frame(
         x: (points,) abscissae.
         samples: (units, points) one row per problem.
     """
-    rows = [(name, at, *_interval(samples[:, i], seed)) for i, at in enumerate(x)]
+    found = [bootstrap(np.mean, samples[:, i], seed=seed, resamples=500) for i in range(len(x))]
+    rows = [(name, at, i.value, i.low, i.high) for at, i in zip(x, found, strict=True)]
     return pd.DataFrame(rows, columns=["series", "x", "value", "low", "high"])
 
 
@@ -100,17 +95,8 @@ def shade_regret(
     label: str = "regret",
 ) -> None:
     """Fill the area between a comparator and a value curve, both (points,)."""
-    ax.fill_between(
-        x,
-        value,
-        comparator,
-        facecolor="#e07b39",
-        alpha=0.25,
-        hatch="//",
-        edgecolor="#e07b39",
-        lw=0,
-        label=label,
-    )
+    look: dict = {"facecolor": "#e07b39", "edgecolor": "#e07b39", "alpha": 0.25, "hatch": "//", "lw": 0}
+    ax.fill_between(x, value, comparator, label=label, **look)
 
 
 def draw_mask(packed: PackedTrace, labels: Sequence[str], ax: Axes | None = None) -> Axes:
@@ -158,8 +144,3 @@ def value_html(pieces: Sequence[str], values: Sequence[float]) -> str:
         style = f"background:{background};color:{ink};padding:2px 8px;font-family:monospace"
         lines.append(f'<div style="{style}">J = {value:.2f} &nbsp; {html.escape(piece)}</div>')
     return '<div style="max-width:46em;border:1px solid #ccc">' + "".join(lines) + "</div>"
-
-
-def _interval(sample: np.ndarray, seed: int) -> tuple[float, float, float]:
-    found = bootstrap(np.mean, sample, seed=seed, resamples=500)
-    return found.value, found.low, found.high

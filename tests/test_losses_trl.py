@@ -10,10 +10,10 @@ from datasets import Dataset
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
-from recipes.root_search.base import build_tokenizer
 from mrt_lib.training.losses import LossConfig, policy_loss, rollout_weights
 from mrt_lib.training.token_rows import TokenRow, collate
 from mrt_lib.training.updates import token_log_probs
+from recipes.root_search.base import build_tokenizer
 
 TOKENIZER = build_tokenizer()
 PROMPTS, COMPLETIONS = (3, 5, 4, 7), (6, 9, 2, 8)

@@ -12,21 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrt_lib.arms import GRPO, LengthPenalty, MRTOffline
+from mrt_lib.arms import GRPO, LengthPenalty, MRTOffline, STaR
 from mrt_lib.arms.base import Policy, Rollout, stream
+from mrt_lib.arms.mrt_offline import continued_rollouts, stale_prefixes
 from mrt_lib.engines.base import Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.integrations import train_with_trl
+from mrt_lib.integrations.trl import TRLEngine
 from mrt_lib.integrations.trl_checks import check_sharding
-from mrt_lib.integrations.trl_engine import TRLEngine
-from mrt_lib.provenance import ROOT
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.reasoner import load_reasoner
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import from_callable
-from mrt_lib.thoughts.templates import R1, TESTBED, encode, encode_prompt
-from mrt_lib.training.token_rows import token_row
+from mrt_lib.thoughts.templates import encode
 from mrt_lib.thoughts.traces import Trace
+from mrt_lib.training.token_rows import token_row
+from recipes import train_with_trl
 from tests.trl_runs import ARMS, GROUP, TASK, batch, trainer
+from mrt_lib.provenance import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")
 TRAIN = TASK.problems["train"]
@@ -36,13 +37,11 @@ FORCED = "time up </think>"
 
 @pytest.fixture(scope="module")
 def strong():
-    return load_reasoner("data/models/strong")
+    return Reasoner.load("data/models/strong")
 
 
-def own_policy(model, tokenizer):
-    engine = TransformersEngine(model)
-    parts = (tokenizer, TESTBED, TASK)
-    return Policy(engine, engine, ExactProver(model, *parts), *parts, Sampling(24), Sampling(2))
+def own_policy(reasoner):
+    return Policy(reasoner, ExactProver(reasoner, TASK), Sampling(24), Sampling(2))
 
 
 @pytest.mark.parametrize(
@@ -52,17 +51,17 @@ def test_the_batch_is_what_our_own_loop_collects_and_credits(tmp_path, strong, a
     made = trainer(tmp_path, arm)
     found = batch(made)
     problems = [made.rollouts[i].problem for i in range(0, 3 * GROUP, GROUP)]
-    rollouts = arm.collect(own_policy(*strong), problems, GROUP, stream(made._seed(), 0))
+    rollouts = arm.collect(own_policy(strong), problems, GROUP, stream(made._seed(), 0))
     assert [r.trace.thought_ids for r in made.rollouts] == [r.trace.thought_ids for r in rollouts]
     mask = (found["completion_mask"] * found["tool_mask"]).bool()
     assert (found["advantages"][~mask] == 0).all()
-    for i, (rollout, credit) in enumerate(zip(rollouts, arm.credit(rollouts), strict=True)):
+    for i, (rollout, credit) in enumerate(zip(rollouts, arm.credit(rollouts, 4), strict=True)):
         np.testing.assert_allclose(found["advantages"][i][mask[i]], credit, atol=1e-6)
-        learnt = strong[1].decode(found["completion_ids"][i][mask[i]])
+        learnt = strong.tokenizer.decode(found["completion_ids"][i][mask[i]])
         trace = rollout.trace
-        closing = [strong[1].convert_tokens_to_ids("</think>")] * trace.finished
-        assert learnt == strong[1].decode([*trace.thought_ids, *closing, *trace.answer_ids])
-        text = strong[1].decode(found["completion_ids"][i][found["completion_mask"][i].bool()])
+        closing = [strong.tokenizer.convert_tokens_to_ids("</think>")] * trace.finished
+        assert learnt == strong.tokenizer.decode([*trace.thought_ids, *closing, *trace.answer_ids])
+        text = strong.tokenizer.decode(found["completion_ids"][i][found["completion_mask"][i].bool()])
         assert (FORCED in text) == bool(trace.answer_ids and not trace.finished)
     assert np.abs(found["advantages"].numpy()).max() > 0.1
 
@@ -82,7 +81,7 @@ def test_a_batch_learnt_in_parts_keeps_each_token_with_its_advantage(tmp_path):
     }
     expected = {}
     for rollout, credit in zip(made.rollouts, made.advantages, strict=True):
-        row = token_row(made.tokenizer, TESTBED, rollout, credit)
+        row = token_row(made.reasoner, rollout, credit)
         start = int(row.generated.argmax())
         expected[tuple(row.ids[start:].tolist())] = row.advantages[start:]
     assert found.keys() == expected.keys()
@@ -103,6 +102,7 @@ def two_processes(tmp_path_factory):
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARMS)
 def test_two_processes_credit_their_rollouts_as_one_would(two_processes, name):
     first, second = (found[name] for found in two_processes)
@@ -116,17 +116,19 @@ def test_two_processes_credit_their_rollouts_as_one_would(two_processes, name):
     rollouts = [replace(r, group=number) for number, members in enumerate(groups.values()) for r in members]
     assert len({tuple(r.trace.thought_ids) for r in rollouts}) > len(rollouts) // 2
     advantages = first["advantages"] + second["advantages"]
-    for found, credit in zip(advantages, ARMS[name].credit(rollouts), strict=True):
+    for found, credit in zip(advantages, ARMS[name].credit(rollouts, 4), strict=True):
         np.testing.assert_allclose(found, credit, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_value_their_rollouts_exactly(two_processes, strong):
     rollouts = [(PROBLEMS[p], Trace(**t)) for p, t, _ in two_processes[0]["mrt_exact"]["rollouts"]]
-    values = ExactProver(*strong, TESTBED, TASK).values(*zip(*rollouts, strict=True))
+    values = ExactProver(strong, TASK).values(*zip(*rollouts, strict=True))
     for (_, trace), value in zip(rollouts, values, strict=True):
         np.testing.assert_allclose(trace.values, value.value, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_to_spend_their_tokens_better(two_processes):
     first, second = (found["learning"] for found in two_processes)
     before, after = (np.mean(first[name] + second[name]) for name in ("before", "after"))
@@ -150,9 +152,9 @@ BAD = {
     "loss": ({"loss_type": "vespo"}, "loss_type must be one of .*'vespo'"),
     "stale policy": ({"arm": MRTOffline()}, "MRTOffline needs a stale policy"),
     "few problems": ({"problems": TRAIN[:2]}, "a batch takes 3 different problems, got 2"),
-    "context": ({"max_completion_length": 2048}, "context is .*lower max_completion_length"),
+    "context": ({"max_completion_length": 2048}, "thinking_tokens=2046 does not fit.*context"),
     "no finite answers": ({"task": unanswerable()}, "lists no finite set of right answers"),
-    "template": ({"template": R1}, "lacks .*</think>|lacks .*end▁of▁sentence"),
+    "imitation": ({"arm": STaR()}, "STaR needs .*imitates a step of its own"),
     "two answers": ({"problems": TWINS}, "ask the same, answers differ"),
 }
 
@@ -162,6 +164,22 @@ def test_bad_input_is_refused_before_training(tmp_path, name):
     changes, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         trainer(tmp_path, **{"arm": ARMS["mrt_exact"], **changes})
+
+
+class Stale:
+    """An arm that asks for the stale policy without saying so before."""
+
+    def collect(self, policy, problems, group, seed):
+        prefixes = stale_prefixes(policy, problems, seed)
+        return continued_rollouts(policy, problems, prefixes, [True] * len(prefixes), group, seed)
+
+    def credit(self, rollouts, horizon):
+        return [np.zeros(r.tokens) for r in rollouts]
+
+
+def test_another_arm_with_a_stale_policy_fails_at_its_first_question(tmp_path):
+    with pytest.raises(ValueError, match="holds no stale snapshot"):
+        batch(trainer(tmp_path, Stale()))
 
 
 def test_sampled_values_need_no_finite_answers(tmp_path):
@@ -199,9 +217,9 @@ class StandIn:
 
 
 def test_the_engine_over_vllm_asks_for_the_budget_and_the_stop_of_each_phase(strong):
-    model, tokenizer = strong
-    (close,) = encode(tokenizer, "</think>")
-    prompts = [encode_prompt(tokenizer, TESTBED, p.question) for p in TRAIN[:3]]
+    model = strong.model
+    (close,) = encode(strong.tokenizer, "</think>")
+    prompts = [strong.prompt(p.question) for p in TRAIN[:3]]
     sampling = Sampling(18, stop=((close,),), n=2)
     stand_in = StandIn(model)
     found = TRLEngine(stand_in).generate(prompts, sampling)
@@ -239,9 +257,11 @@ def test_the_command_line_trains_and_saves(tmp_path, monkeypatch, strong, proble
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     monkeypatch.setattr(sys, "argv", ["train_with_trl", *words])
     train_with_trl.main()
-    trained, tokenizer = load_reasoner(tmp_path / "run")
-    assert encode(tokenizer, FORCED) == encode(strong[1], FORCED)
-    moved = [(a != b).any() for a, b in zip(trained.parameters(), strong[0].parameters(), strict=True)]
+    trained = Reasoner.load(tmp_path / "run")
+    assert encode(trained.tokenizer, FORCED) == encode(strong.tokenizer, FORCED)
+    moved = [
+        (a != b).any() for a, b in zip(trained.model.parameters(), strong.model.parameters(), strict=True)
+    ]
     assert any(moved)
 
 

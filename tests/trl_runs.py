@@ -11,13 +11,11 @@ from trl import GRPOConfig
 
 from mrt_lib.arms import MRTExact, MRTOnline
 from mrt_lib.engines.base import Sampling
-from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.measure.evaluation import evaluate
 from mrt_lib.integrations.trl import MRTTrainer
+from mrt_lib.measure.evaluation import evaluate
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.reasoner import load_reasoner
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.thoughts.templates import TESTBED
 
 TASK = RootSearch(31)
 ARMS = {"mrt_exact": MRTExact("regret_to_go", 0.5), "mrt_online": MRTOnline(branches=2)}
@@ -45,12 +43,12 @@ LEARNING = {
 }
 
 
-def trainer(folder, arm, template=TESTBED, task=TASK, problems=None, answer_tokens=2, lora=None, **changes):
+def trainer(folder, arm, task=TASK, problems=None, answer_tokens=2, lora=None, **changes):
     """On the strong reasoner, so that most groups have a right answer and a signal."""
-    model, tokenizer = load_reasoner("data/models/strong")
+    reasoner = Reasoner.load("data/models/strong", batch_tokens=8192)
     args = GRPOConfig(output_dir=str(folder), **{**SETTINGS, **changes})
     problems = TASK.problems["train"][:400] if problems is None else problems
-    made = MRTTrainer(model, tokenizer, template, task, problems, arm, args, answer_tokens, peft_config=lora)
+    made = MRTTrainer(reasoner, task, problems, arm, args, answer_tokens, peft_config=lora)
     made.remove_callback(PrinterCallback)
     return made
 
@@ -86,10 +84,9 @@ def learning(folder):
 def held_values(made):
     """Exact values after four episodes, four rollouts for every other held problem."""
     model = made.accelerator.unwrap_model(made.model)
-    parts = (made.tokenizer, TESTBED)
-    prover = ExactProver(model, *parts, TASK)
+    reasoner = Reasoner(model, made.reasoner.tokenizer, made.reasoner.template)
     problems = TASK.problems["test"][made.accelerator.process_index : 128 : 2]
-    found = evaluate(TransformersEngine(model), prover, *parts, problems, 4, Sampling(44), answer_tokens=2)
+    found = evaluate(reasoner, ExactProver(reasoner, TASK), problems, 4, Sampling(44), answer_tokens=2)
     return found.by_episode(4)[..., -1].ravel().tolist()
 
 

@@ -10,9 +10,9 @@ samples answers. The completion is everything after the prompt; `env_mask` hides
 the loss, as our own loop does. Outcome arms sample an answer; `MRTExact` and `GRPOExact` need none,
 because their outcome is the exact J_k.
 
-How groups stay whole. TRL deals the rollouts of one problem to several processes. Each process collects
-its own; then all rollouts, in TRL's order, are gathered on every process, credited there as one batch
-and cut back to its share. So credits are centred over the whole group, as on one process.
+How groups stay whole. TRL deals the rollouts of one problem to several processes. Each collects its own;
+then all rollouts are gathered on every process in TRL's order, credited there as one batch and cut back to
+its share. So credits are centred over the whole group, as on one process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 try:
     from accelerate.utils import gather_object
@@ -36,16 +35,17 @@ except ImportError as error:
     raise ImportError(f"MRTTrainer needs TRL ({error}): pip install 'mrt-lib[trl]'") from error
 
 from mrt_lib.arms.base import Arm, Policy, Rollout, stream
-from mrt_lib.engines.base import Engine, Sampling
+from mrt_lib.engines.base import Engine, Generation, Sampling, cut_at_stop
 from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.training.guards import check_budget
 from mrt_lib.integrations.trl_checks import by_prompt, check_problems, check_settings, check_sharding
-from mrt_lib.integrations.trl_engine import TRLEngine
-from mrt_lib.training.metrics import describe
 from mrt_lib.measure.prover import ExactProver
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
-from mrt_lib.thoughts.templates import Template
-from mrt_lib.training.token_rows import TokenRow, token_row
+from mrt_lib.training.guards import check_budget
+from mrt_lib.training.metrics import describe
+from mrt_lib.training.token_rows import token_row
+
+PROVER_TOKENS = 8192  # most tokens of a pass of the exact prover
 
 
 class MRTTrainer(GRPOTrainer):
@@ -53,65 +53,55 @@ class MRTTrainer(GRPOTrainer):
 
     Every setting of `GRPOConfig` not refused below is TRL's. `max_completion_length` is the budget of
     thought and answer together, in tokens that the policy writes. `scale_rewards` has no effect: the
-    arm's `scale` decides. Logged beside TRL's metrics, as "mrt/...": those of `mrt_lib.training.metrics.describe`.
+    arm's `scale` decides. Logged beside TRL's metrics, as "mrt/...": `mrt_lib.training.metrics.describe`.
 
     Attributes:
+        reasoner: as it was given; TRL trains its model.
         rollouts: of the newest generation batch, of all processes, in TRL's order.
         advantages: for each of them, one number per token that it holds.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        template: Template,
+        reasoner: Reasoner,
         task: Task,
         problems: Sequence[Problem],
         arm: Arm,
         args: GRPOConfig,
         answer_tokens: int,
         episodes: int = 4,
-        batch_tokens: int = 8192,
-        peft_config: Any = None,
-        callbacks: Any = None,
+        **trl: Any,
     ) -> None:
         """Checks everything that can be checked before the first step.
 
         Args:
+            reasoner: with Transformers' engine, whose `batch_tokens` bound one pass of generation, and of the
+                exact prover below 8192, on each process. Reduce it first when memory runs out.
             answer_tokens: most tokens of an answer, its end token included; part of
                 `args.max_completion_length`.
-            episodes: budget in episodes over which "mrt/regret" is taken.
-            batch_tokens: most tokens, padding included, in one pass of Transformers' generation or of
-                the exact prover, on each process. Reduce this first when memory runs out.
-            peft_config, callbacks: as in GRPOTrainer.
+            episodes: budget in episodes, the horizon of regret.
+            **trl: further arguments of GRPOTrainer, such as peft_config and callbacks.
 
         Raises:
             ValueError: settings that do not fit each other, the arm or the model's context, too few
-                problems for one batch, a tokenizer without the template's tokens, exact values for a
-                task that cannot list its right answers or for a model that is sharded.
+                problems for one batch, exact values for a task that cannot list its right answers or for a
+                sharded model. At its first question: an arm that asks for the stale policy.
         """
         check_settings(args, arm, answer_tokens)
-        self.arm, self.task, self.template, self.episodes = arm, task, template, episodes
-        self.batch_tokens, self.tokenizer = batch_tokens, tokenizer
         limit: Any = args.max_completion_length
+        self.reasoner, self.task, self.arm, self.episodes = reasoner, task, arm, episodes
         self.thinking = Sampling(limit - answer_tokens, args.temperature)
         self.answering = Sampling(answer_tokens, args.temperature)
-        self.problem_of = by_prompt(template, problems)
-        check_problems(model, tokenizer, template, task, list(self.problem_of.values()), arm, args)
+        self.problem_of = by_prompt(reasoner.template, problems)
+        check_problems(reasoner, task, list(self.problem_of.values()), arm, args)
+        reasoner.check_room(problems, limit - answer_tokens, answer_tokens)
         self.rollouts: list[Rollout] = []
         self.advantages: list[np.ndarray] = []
         self._own: list[np.ndarray] = []
         outcome: Any = _outcome
-        super().__init__(
-            model,
-            outcome,
-            args,
-            Dataset.from_dict({"prompt": list(self.problem_of)}),
-            processing_class=tokenizer,
-            callbacks=callbacks,
-            peft_config=peft_config,
-            rollout_func=self._roll_out,
-        )
+        prompts = Dataset.from_dict({"prompt": list(self.problem_of)})
+        own: Any = {"processing_class": reasoner.tokenizer, "rollout_func": self._roll_out, **trl}
+        super().__init__(reasoner.model, outcome, args, prompts, **own)
         check_sharding(self._dist.is_fsdp or self._dist.is_zero3, args.use_vllm, arm)
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
@@ -131,44 +121,45 @@ class MRTTrainer(GRPOTrainer):
             gathered = gather_object(self.arm.collect(policy, problems, 1, seed))
             self.rollouts = in_groups(gathered, self.num_generations)
             if self.state.global_step == 0:
-                check_budget(policy, self.rollouts)
-        self.advantages = self.arm.credit(self.rollouts)
-        self._log_rollouts()
+                check_budget(policy, self.rollouts, self.episodes)
+        self.advantages = self.arm.credit(self.rollouts, self.episodes)
+        for name, number in describe(self.rollouts, self.episodes).items():
+            if not math.isnan(number):
+                self._metrics["train"][f"mrt/{name}"].append(number)
         mine = slice(rank * len(prompts), (rank + 1) * len(prompts))
-        own = self.rollouts[mine]
-        pairs = zip(own, self.advantages[mine], strict=True)
-        rows = [_completion(r, token_row(self.tokenizer, self.template, r, a)) for r, a in pairs]
-        self._own = [row.advantages for row in rows]
+        own, starts = self.rollouts[mine], [len(r.trace.prompt_ids) for r in self.rollouts[mine]]
+        rows = [token_row(self.reasoner, r, a) for r, a in zip(own, self.advantages[mine], strict=True)]
+        columns = ("ids", "log_probs", "generated", "advantages")
+        ids, log_probs, generated, self._own = (
+            [getattr(row, name)[start:] for row, start in zip(rows, starts, strict=True)] for name in columns
+        )
         return {
             "prompt_ids": [r.trace.prompt_ids for r in own],
-            "completion_ids": [row.ids.tolist() for row in rows],
-            "logprobs": [row.log_probs.tolist() for row in rows],
-            "env_mask": [row.generated.astype(int).tolist() for row in rows],
+            "completion_ids": [own.tolist() for own in ids],
+            "logprobs": [own.tolist() for own in log_probs],
+            "env_mask": [own.astype(int).tolist() for own in generated],
             "outcome": [float(r.reward) for r in own],
         }
 
     @contextmanager
     def _policy(self) -> Iterator[Policy]:
         """The weights of this moment, unwrapped, as the arms see them."""
-        parts = (self.tokenizer, self.template, self.task)
+        given: Any = self.reasoner.engine
         checkpointing: Any = self.args.gradient_checkpointing_kwargs
         # Sharded models only ever generate with vLLM, see `check_sharding`.
         with unwrap_model_for_generation(
             self.model_wrapped, self.accelerator, False, gradient_checkpointing_kwargs=checkpointing
         ) as model:
-            own = TransformersEngine(model, self.batch_tokens)
-            engine: Engine = TRLEngine(self.vllm_generation) if self.use_vllm else own
-            prover = ExactProver(model, *parts, self.thinking.temperature, self.batch_tokens)
-            yield Policy(engine, engine, prover, *parts, self.thinking, self.answering)
+            engine: Engine = TransformersEngine(model, given.batch_tokens)
+            engine = TRLEngine(self.vllm_generation) if self.use_vllm else engine
+            own = Reasoner(model, self.reasoner.tokenizer, self.reasoner.template, engine)
+            most = min(given.batch_tokens, PROVER_TOKENS)
+            prover = ExactProver(own, self.task, self.thinking.temperature, most)
+            yield Policy(own, prover, self.thinking, self.answering)
 
     def _seed(self) -> int:
         """Of this generation batch: a function of the run's seed and the step."""
         return stream(stream(self.args.seed, self.state.global_step), self._step)
-
-    def _log_rollouts(self) -> None:
-        for name, number in describe(self.rollouts, self.advantages, self.episodes).items():
-            if not math.isnan(number):
-                self._metrics["train"][f"mrt/{name}"].append(number)
 
 
 def in_groups(rollouts: Sequence[Rollout], size: Any) -> list[Rollout]:
@@ -176,12 +167,53 @@ def in_groups(rollouts: Sequence[Rollout], size: Any) -> list[Rollout]:
     return [replace(rollout, group=i // size) for i, rollout in enumerate(rollouts)]
 
 
-def _completion(rollout: Rollout, row: TokenRow) -> TokenRow:
-    """The row after the prompt."""
-    start = len(rollout.trace.prompt_ids)
-    return TokenRow(*(column[start:] for column in (row.ids, row.generated, row.log_probs, row.advantages)))
-
-
 def _outcome(outcome: list[float], **_: Any) -> list[float]:
     """The arm's rewards, for TRL's log."""
     return outcome
+
+
+class TRLEngine:
+    """Generates with the vLLM that TRL keeps in step with the weights in training.
+
+    The draws are vLLM's own: `sampling.seed` is not used. The temperature is TRL's.
+    """
+
+    def __init__(self, generation: Any) -> None:
+        """`generation`: a GRPOTrainer's `vllm_generation`."""
+        self.generation = generation
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        limits: Sequence[int] | None = None,
+        progress: bool = False,  # noqa: ARG002
+    ) -> list[Generation]:
+        """See `Engine.generate`; in a distributed run every process must call it.
+
+        Raises:
+            ValueError: prompts with limits of their own, which TRL's vLLM cannot have.
+        """
+        if limits is not None and set(limits) != {sampling.max_new_tokens}:
+            raise ValueError("TRL's vLLM generates all prompts with one limit; use an arm that thinks once")
+        own = [list(prompt) for prompt in prompts for _ in range(sampling.n)]
+        # TRL cuts a server's results into equal shares, so every process asks for equally many.
+        most = max(gather_object([len(own)]))
+        with self._asking_for(sampling):
+            _, token_ids, log_probs, _ = self.generation.generate(own + own[-1:] * (most - len(own)), None, 1)
+        # TRL has None where vLLM gave nan.
+        drawn = [[math.nan if p[0] is None else p[0] for p in places] for places in log_probs[: len(own)]]
+        pairs = zip(token_ids[: len(own)], drawn, strict=True)
+        return [cut_at_stop(list(ids), own_log_probs, sampling.stop) for ids, own_log_probs in pairs]
+
+    @contextmanager
+    def _asking_for(self, sampling: Sampling) -> Iterator[None]:
+        stop = [sequence[0] for sequence in sampling.stop if len(sequence) == 1]
+        own = self.generation
+        before = own.max_completion_length, own.generation_kwargs
+        own.max_completion_length = sampling.max_new_tokens
+        own.generation_kwargs = {"stop_token_ids": stop, "ignore_eos": True}
+        try:
+            yield
+        finally:
+            own.max_completion_length, own.generation_kwargs = before

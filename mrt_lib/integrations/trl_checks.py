@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from mrt_lib.arms import GRPOExact, MRTExact
+from mrt_lib.arms import GRPOExact, MRTExact, MRTOffline
 from mrt_lib.arms.base import Arm
+from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.measure.prover import right_answer_ids
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
-from mrt_lib.thoughts.templates import Template, check_tokenizer, encode, encode_prompt
+from mrt_lib.thoughts.templates import Template
 
 # Settings under which TRL would sample from, or learn from, something other than the arm means.
 REQUIRED: dict[str, Any] = {
@@ -39,21 +39,19 @@ def by_prompt(template: Template, problems: Sequence[Problem]) -> dict[str, Prob
 
 def check_settings(args: Any, arm: Arm, answer_tokens: int) -> None:
     """ValueError unless TRL's settings `args`, a GRPOConfig, fit the arm and the answers."""
-    if getattr(arm, "uses_stale", False):
+    if isinstance(arm, MRTOffline) or not hasattr(arm, "credit"):
         raise ValueError(
-            f"{type(arm).__name__} needs a stale policy and whole groups on one process; "
-            "use mrt_lib.training.loop, or MRTOnline or MRTExact here"
+            f"{type(arm).__name__} needs a stale policy and whole groups on one process, or an arm that "
+            "imitates a step of its own, which TRL has not; use mrt_lib.train, or MRTOnline or MRTExact here"
         )
     found = {name: getattr(args, name) for name in REQUIRED}
     if wrong := {name: value for name, value in found.items() if value != REQUIRED[name]}:
         needed = {name: REQUIRED[name] for name in wrong}
         raise ValueError(
-            f"the arms sample from the policy itself and learn from all of it: need {needed}, got {wrong}"
+            f"the arms sample from the whole policy and learn from it: need {needed}, got {wrong}"
         )
     if args.loss_type not in LOSSES:
-        raise ValueError(
-            f"loss_type must be one of {LOSSES} for one advantage per token, got {args.loss_type!r}"
-        )
+        raise ValueError(f"loss_type must be one of {LOSSES}, which pay by token, got {args.loss_type!r}")
     if not 0 < answer_tokens < args.max_completion_length:
         raise ValueError(
             f"max_completion_length={args.max_completion_length} is the budget of thought and answer, so "
@@ -61,41 +59,22 @@ def check_settings(args: Any, arm: Arm, answer_tokens: int) -> None:
         )
 
 
-def check_problems(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    template: Template,
-    task: Task,
-    problems: Sequence[Problem],
-    arm: Arm,
-    args: Any,
-) -> None:
-    """ValueError unless the problems fill a batch, fit the model and its tokenizer, and can be valued."""
+def check_problems(reasoner: Reasoner, task: Task, problems: Sequence[Problem], arm: Arm, args: Any) -> None:
+    """ValueError unless the problems fill a batch and can be valued, and TRL has the engine in its hands."""
+    if not isinstance(reasoner.engine, TransformersEngine):
+        raise ValueError("TRL keeps a vLLM of its own: load the reasoner with engine='transformers' here")
     batch = args.generation_batch_size // args.num_generations
     if len(problems) < batch:
-        raise ValueError(
-            f"a batch takes {batch} different problems, got {len(problems)}; add some or lower it"
-        )
-    check_tokenizer(tokenizer, template)
-    longest = max(len(encode_prompt(tokenizer, template, p.question)) for p in problems)
-    forced = len(encode(tokenizer, template.separator + template.forced_answer))
-    needed, context = longest + args.max_completion_length + forced, model.config.max_position_embeddings
-    if needed > context:
-        raise ValueError(
-            f"the longest prompt has {longest} tokens, {needed} with thought, forced text and answer, but "
-            f"the model's context is {context}; lower max_completion_length"
-        )
+        raise ValueError(f"a batch takes {batch} different problems, got {len(problems)}; add or lower it")
     if isinstance(arm, MRTExact | GRPOExact):
         for problem in problems:
-            right_answer_ids(tokenizer, template, task, problem)
+            right_answer_ids(reasoner, task, problem)
 
 
 def check_sharding(sharded: bool, use_vllm: bool, arm: Arm) -> None:
     """ValueError if the arm must run a model of which each process holds a part (FSDP, ZeRO-3)."""
     if sharded and isinstance(arm, MRTExact | GRPOExact):
-        raise ValueError(
-            f"{type(arm).__name__} reads exact values from the whole model, which FSDP and ZeRO-3 cut into "
-            "shards; use DDP or ZeRO-1/2, or MRTOnline, whose values are sampled"
-        )
+        way = "which FSDP and ZeRO-3 shard; use DDP or ZeRO-1/2, or MRTOnline, whose values are sampled"
+        raise ValueError(f"{type(arm).__name__} reads exact values from the whole model, {way}")
     if sharded and not use_vllm:
         raise ValueError("a model sharded by FSDP or ZeRO-3 generates with vLLM here: set use_vllm=True")

@@ -42,12 +42,9 @@ class Measured:
     Attributes:
         measure: a key of `MEASURES`, which has its unit.
         value: mean over problems, or ratio of two.
-        low: lower end of the 95% bootstrap interval over problems, -inf where it is open.
-        high: upper end, inf where it is open.
+        low, high: 95% bootstrap interval over problems, -inf and inf where it is open.
         n: number of problems.
-        episode: after how many episodes, where that matters.
-        votes: answers in a vote.
-        tokens: tokens spent.
+        episode, votes, tokens: after how many episodes, of how many votes, within how many tokens.
     """
 
     measure: str

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mrt_lib.arms.base import repeat, stream
 from mrt_lib.engines.base import Sampling
@@ -36,8 +36,7 @@ class Options:
         rollouts: thoughts per problem.
         thinking_tokens: most tokens of a thought; None for what the context leaves, at most 8192.
         branches: answers forced at every prefix, at least 2.
-        answer_tokens: most tokens of an answer; None for 32 where the forced text leads straight into the
-            answer, else 1024.
+        answer_tokens: most of an answer; None for 32 where the forced text leads straight into it, else 1024.
         temperature: of thoughts and answers, positive.
         seed: of all sampling.
     """
@@ -59,11 +58,11 @@ class Options:
 
     def fit(self, reasoner: Reasoner, problems: Sequence[Problem]) -> tuple[int, int]:
         """Most tokens of a thought and of an answer, defaults filled in; checked by `Reasoner.check_room`."""
-        answer = SHORT_ANSWER if reasoner.template.leads_to_answer else LONG_ANSWER
-        answer = self.answer_tokens or answer
+        short = reasoner.template.leads_to_answer
+        answer = self.answer_tokens or (SHORT_ANSWER if short else LONG_ANSWER)
         room = reasoner.room(problems, answer)
-        thinking = LONGEST_THOUGHT if room is None else max(1, min(LONGEST_THOUGHT, room))
-        thinking = self.thinking_tokens or thinking
+        most = LONGEST_THOUGHT if room is None else max(1, min(LONGEST_THOUGHT, room))
+        thinking = self.thinking_tokens or most
         reasoner.check_room(problems, thinking, answer)
         return thinking, answer
 
@@ -148,10 +147,7 @@ def observe(
     return Observation(reasoner, evaluation, answers, prover is not None, mean)
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    """Valued traces, their answers, and how many tokens those have in all."""
-
+class _Chunk(NamedTuple):  # valued traces, their answers, and how many tokens those have in all
     traces: list[Trace]
     answers: Answers
     answer_tokens: int

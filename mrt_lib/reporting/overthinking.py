@@ -40,8 +40,7 @@ def measure(
         observation: of at least 2 problems, with at least 2 answers per prefix.
         settings, provenance: kept in the result, the former with the options below.
         optimum: J*_0 .. J*_m of the optimal policy where the task knows it (`task.optimal_values`).
-        budgets: tokens at which regret is taken; None for 1/4, 1/2, 1 and 2 times the mean cost of a
-            whole thought with its answer. Give them in order to compare two models.
+        budgets: tokens at which regret is taken; None for 1/4, 1/2, 1 and 2 times the mean cost of a thought.
         threshold: J from which an answer counts as known, see `known_from`.
         margin: gain in J that is worth thinking for, see `useful_until`.
         seed: of the bootstrap.
@@ -65,13 +64,9 @@ def measure(
 
 def _shape(observation: Observation, seed: int) -> Iterator[Measured]:
     traces = observation.evaluation.traces
-    columns: dict[str, ArrayLike] = {
-        "thought_tokens": [len(t.thought_ids) for t in traces],
-        "episodes": [t.n_episodes for t in traces],
-        "finished_share": [t.finished for t in traces],
-        "final_accuracy": [t.values[-1] for t in traces],
-    }
-    for name, column in columns.items():
+    names = ("thought_tokens", "episodes", "finished_share", "final_accuracy")
+    rows = [(len(t.thought_ids), t.n_episodes, t.finished, t.values[-1]) for t in traces]
+    for name, column in zip(names, np.array(rows, dtype=float).T, strict=True):
         yield _ratio(name, observation, column, np.ones(len(traces)), seed)
     empty = [sum(text == "" for texts in prefixes for text in texts) for prefixes in observation.answers]
     drawn = [sum(map(len, prefixes)) for prefixes in observation.answers]

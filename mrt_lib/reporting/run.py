@@ -100,12 +100,8 @@ def report(
 
 
 def check_problems(problems: Sequence[Problem], task: Task | None) -> Task:
-    """The task of these problems, the given one or the one that they name.
-
-    Raises:
-        ValueError: fewer than two problems, the same one twice, a gold answer that the task's own verifier
-            calls wrong, or as in `mrt_lib.tasks.task_of`.
-    """
+    """`mrt_lib.tasks.task_of`; ValueError also for fewer than two problems, the same one twice, or a gold
+    answer that the task's own verifier calls wrong."""
     if len(problems) < 2:
         raise ValueError(f"a report needs at least 2 problems for its intervals, got {len(problems)}")
     for name in ("id", "question"):
@@ -115,8 +111,6 @@ def check_problems(problems: Sequence[Problem], task: Task | None) -> Task:
     task = task_of(problems, task)
     for problem in problems:
         if not task.score(problem, problem.answer):
-            raise ValueError(
-                f"task {task.name!r} calls the gold answer {problem.answer!r} of {problem.id!r} wrong; "
-                "give the task that these problems belong to"
-            )
+            wrong = f"task {task.name!r} calls the gold answer {problem.answer!r} of {problem.id!r} wrong"
+            raise ValueError(f"{wrong}; give the task that these problems belong to")
     return task

@@ -1,26 +1,7 @@
 """Test-time methods, all with the same `solve(solver, problems, seed) -> Outcome`, tokens counted apart."""
 
+# ruff: noqa: F401
 from mrt_lib.test_time.base import Method, OracleValue, Outcome, OwnValue, Scorer, Scores, Solver, stopped
 from mrt_lib.test_time.beam import Beam
 from mrt_lib.test_time.samples import BestOfN, MajorityAtK, PassAtK, Samples, StopAndVote, draw
 from mrt_lib.test_time.streams import BudgetForcing, Linearised
-
-__all__ = [
-    "Beam",
-    "BestOfN",
-    "BudgetForcing",
-    "Linearised",
-    "MajorityAtK",
-    "Method",
-    "OracleValue",
-    "Outcome",
-    "OwnValue",
-    "PassAtK",
-    "Samples",
-    "Scorer",
-    "Scores",
-    "Solver",
-    "StopAndVote",
-    "draw",
-    "stopped",
-]

@@ -22,8 +22,7 @@ from mrt_lib.thoughts.traces import Trace
 class Outcome:
     """How right a method was on every problem and what it spent, arrays of shape (problems,).
 
-    Every method counts tokens in the same way. Texts that nobody sampled (prompt, stop text, continue
-    markers) are not counted, in none of them.
+    Texts that nobody sampled (prompt, stop text, continue markers) are counted in no method.
 
     Attributes:
         right: 1 or 0 for one answer; the probability of a right one over votes, ties or subsets.
@@ -32,8 +31,8 @@ class Outcome:
             away: losing samples and beams, ends that were reopened.
         prover: tokens that only valued a prefix: of forced answers if sampled, read if exact.
         verifier: tokens that a verifier read, prompt and stop text included.
-        reread: context that the policy read a second time because its window slid. Like the prompt it is
-            read, not generated, so `tokens` is without it; it stands here because no other method has it.
+        reread: context that the policy read a second time because its window slid; like the prompt it is
+            read, not generated, so `tokens` is without it.
     """
 
     right: np.ndarray
@@ -72,8 +71,7 @@ class Solver:
     Attributes:
         reasoner: the policy.
         task: grades the answers.
-        thinking: temperature, and the budget of a thought.
-        answering: temperature, and most tokens of an answer.
+        thinking, answering: temperature, and most tokens of a thought, of an answer.
     """
 
     reasoner: Reasoner

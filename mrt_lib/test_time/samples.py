@@ -80,9 +80,7 @@ class PassAtK:
 class MajorityAtK:
     """The answer that most of k samples give (paper, Figure 7 and Appendix E).
 
-    Attributes:
-        k: votes.
-        weighted: a vote weighs 2 ** (mean log-probability of its answer's tokens), else 1.
+    `weighted`: a vote weighs 2 ** (mean log-probability of its answer's tokens), else 1.
     """
 
     k: int

@@ -18,8 +18,7 @@ from mrt_lib.thoughts.traces import Trace
 
 @dataclass(frozen=True)
 class BudgetForcing:
-    """Up to `extensions` times the end of the thought gives way to the next continue marker (s1; paper,
-    Appendix F).
+    """Up to `extensions` times a continue marker replaces the thought's end (s1; paper, Appendix F).
 
     A thought that the budget cuts is answered after the stop text; where even then no answer can be read,
     `Outcome.unanswered` says so and the problem counts as wrong.
@@ -55,7 +54,7 @@ class Linearised:
 
     Attributes:
         budget: tokens of the stream.
-        window: episodes kept, at least 1.
+        window: episodes kept.
         context: most thought tokens in view, such as the training budget.
         restate: where an episode needs the ones before it, such as a redo that shares their lines: what stays
             in place of `window`, from the text in view to one that stands alone, or "" to end the stream.
@@ -86,10 +85,8 @@ class Linearised:
         while full := [i for i in going if not seen[i].finished and spent[i] < self.budget]:
             slid = {i: kept for i in full if (kept := self._slide(solver.reasoner, seen[i]))}
             if not slid and step == 2:
-                raise ValueError(
-                    f"an episode of {seen[full[0]].problem_id} fills the whole context of {self.context} "
-                    "tokens; a window must be longer than one episode"
-                )
+                wrong = f"an episode of {seen[full[0]].problem_id} fills the whole context of {self.context}"
+                raise ValueError(f"{wrong} tokens; a window must be longer than one episode")
             going, ends = list(slid), []
             for i, kept in slid.items():
                 reread[i] += len(kept.prompt_ids) + len(kept.thought_ids)

@@ -1,7 +1,6 @@
 """Training watched while it goes on: a figure redrawn in place and a bar with the time that is left.
 
-Both are made to be passed as `report` to `mrt_lib.training.loop.train`. Outside a notebook the figure does
-nothing, so the same code runs as a script.
+Both go to `mrt_lib.train` as `reports`. Outside a notebook the figure does nothing: the same code runs there.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ import io
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -25,20 +24,13 @@ Report = Callable[[Log], None]
 
 
 class LivePlot:
-    """One panel per column of the log, one line per run, all runs in one figure.
-
-    Attributes:
-        logs: run name to its log so far.
-    """
+    """One panel per column of the log, one line per run, all in one figure; `logs`: every run's so far."""
 
     def __init__(self, columns: Mapping[str, str], steps: int, window: int = 1, every: float = 3.0) -> None:
-        """A plot without runs.
+        """`columns`: column of the log to the label of its axis; `steps`: of the longest run.
 
-        Args:
-            columns: column of the log to the label of its axis.
-            steps: of the longest run.
-            window: lines show the mean of so many steps; single steps are faint dots.
-            every: fewest seconds between two pictures, because a picture takes a fraction of one.
+        Lines show the mean of `window` steps, single steps are faint dots; `every`: fewest seconds between
+        two pictures, because a picture takes a fraction of one.
         """
         self.columns, self.steps, self.window, self.every = dict(columns), steps, window, every
         self.logs: dict[str, Log] = {}
@@ -51,10 +43,11 @@ class LivePlot:
 
         def report(log: Log) -> None:
             self.logs[name] = log
-            if in_notebook():
-                bar(log)
-                if len(log) >= self.steps or time.monotonic() - self._drawn >= self.every:
-                    self._show()
+            if not in_notebook():
+                return
+            bar(log)
+            if len(log) >= self.steps or time.monotonic() - self._drawn >= self.every:
+                self._show()
 
         return report
 
@@ -62,24 +55,21 @@ class LivePlot:
         """The figure as it stands."""
         figure = plt.Figure(figsize=(2.8 * len(self.columns), 2.9), layout="constrained")
         axes = figure.subplots(1, len(self.columns), squeeze=False)[0]
+        often = max(1, self.steps // 8)
         for ax, (column, label) in zip(axes, self.columns.items(), strict=True):
             for i, (name, log) in enumerate(self.logs.items()):
-                self._draw(ax, column, log, name, SERIES.get(name) or (f"C{i}", "-", "o"))
+                colour, dash, marker = SERIES.get(name) or (f"C{i}", "-", "o")
+                steps = [row["step"] + 1 for row in log]
+                values = pd.Series([row.get(column, float("nan")) for row in log], dtype=float)
+                if self.window > 1:
+                    ax.plot(steps, values, ".", color=colour, ms=3, alpha=0.3)
+                mean = values.rolling(self.window, min_periods=1).mean()
+                (line,) = ax.plot(steps, mean, dash, color=colour, marker=marker, ms=5, lw=1.6)
+                line.set(label=LABELS.get(name, name), markevery=often)
             ax.set(xlabel="step", ylabel=label, xlim=(0, self.steps + 1))
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
         return figure
-
-    def _draw(self, ax: Axes, column: str, log: Log, name: str, look: tuple[str, str, str]) -> None:
-        colour, dash, marker = look
-        steps = [row["step"] + 1 for row in log]
-        values = pd.Series([row.get(column, float("nan")) for row in log], dtype=float)
-        if self.window > 1:
-            ax.plot(steps, values, ".", color=colour, ms=3, alpha=0.3)
-        mean = values.rolling(self.window, min_periods=1).mean()
-        often = max(1, self.steps // 8)
-        label = LABELS.get(name, name)
-        ax.plot(steps, mean, dash, color=colour, marker=marker, markevery=often, ms=5, lw=1.6, label=label)
 
     def _show(self) -> None:
         from IPython.display import Image, display
@@ -87,11 +77,8 @@ class LivePlot:
         image = io.BytesIO()
         self.figure().savefig(image, format="png")
         self._drawn = time.monotonic()
-        picture = Image(image.getvalue())
-        if self._handle is None:
-            self._handle = display(picture, display_id=True)
-        else:
-            self._handle.update(picture)
+        show = self._handle.update if self._handle else partial(display, display_id=True)
+        self._handle = show(Image(image.getvalue())) or self._handle
 
 
 def step_bar(steps: int, name: str) -> Report:

@@ -1,4 +1,4 @@
-"""`accelerate launch -m mrt_lib.integrations.train_with_trl ...`: train a reasoner with an arm, through TRL.
+"""`accelerate launch -m recipes.train_with_trl ...`: train a reasoner with an arm, through TRL.
 
 Beside the options below it takes all of TRL's `GRPOConfig` and `ModelConfig`, see docs/scaling.md.
 """
@@ -13,7 +13,9 @@ from trl import GRPOConfig, ModelConfig, TrlParser, get_peft_config, get_quantiz
 
 from mrt_lib.arms import GRPO, GRPOExact, MRTExact, MRTOnline
 from mrt_lib.arms.base import Arm
+from mrt_lib.engines import TransformersEngine
 from mrt_lib.integrations.trl import MRTTrainer
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import MathTask, get_task
 from mrt_lib.thoughts.templates import TEMPLATES, get_template
 
@@ -33,35 +35,32 @@ class Experiment:
     rule: str = field(default="progress", metadata={"help": "credit of an episode (MRT arms)"})
     alpha: float = field(default=1.0, metadata={"help": "weight of that credit (MRT arms)"})
     branches: int = field(default=4, metadata={"help": "sampled answers per prefix (mrt_online)"})
-    episodes: int = field(default=4, metadata={"help": "budget in episodes, for regret"})
+    episodes: int = field(default=4, metadata={"help": "budget in episodes, the horizon of regret"})
+    batch_tokens: int = field(default=8192, metadata={"help": "most tokens of a pass without gradient"})
 
 
 def main() -> None:
     """Train, then save model and tokenizer into --output_dir."""
-    options: Any = (Experiment, GRPOConfig, ModelConfig)
-    own, args, model_args = TrlParser(options).parse_args_and_config()
+    parts: Any = (Experiment, GRPOConfig, ModelConfig)
+    own, args, model_args = TrlParser(parts).parse_args_and_config()
     arm, template = make_arm(own), get_template(own.template)
     task: Any = (
         MathTask.from_jsonl(own.problems) if own.problems.endswith(".jsonl") else get_task(own.problems)
     )
+    name, revision = model_args.model_name_or_path, model_args.model_revision
+    model = AutoModelForCausalLM.from_pretrained(
+        name,
+        revision=revision,
+        dtype=model_args.dtype,
+        attn_implementation=model_args.attn_implementation,
+        quantization_config=get_quantization_config(model_args),
+        use_safetensors=True,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    reasoner = Reasoner(model, tokenizer, template, TransformersEngine(model, own.batch_tokens))
+    peft, problems = get_peft_config(model_args), task.problems["train"]
     trainer = MRTTrainer(
-        AutoModelForCausalLM.from_pretrained(
-            model_args.model_name_or_path,
-            revision=model_args.model_revision,
-            dtype=model_args.dtype,
-            attn_implementation=model_args.attn_implementation,
-            quantization_config=get_quantization_config(model_args),
-            use_safetensors=True,
-        ),
-        AutoTokenizer.from_pretrained(model_args.model_name_or_path, revision=model_args.model_revision),
-        template,
-        task,
-        task.problems["train"],
-        arm,
-        args,
-        own.answer_tokens,
-        own.episodes,
-        peft_config=get_peft_config(model_args),
+        reasoner, task, problems, arm, args, own.answer_tokens, own.episodes, peft_config=peft
     )
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     trainer.save_model()
@@ -74,8 +73,8 @@ def make_arm(own: Experiment) -> Arm:
     arms: dict[str, Arm] = {
         "grpo": GRPO(),
         "grpo_exact": GRPOExact(),
-        "mrt_exact": MRTExact(own.rule, own.alpha, own.episodes),
-        "mrt_online": MRTOnline(own.branches, own.alpha, own.rule, own.episodes),
+        "mrt_exact": MRTExact(own.rule, own.alpha),
+        "mrt_online": MRTOnline(own.branches, own.alpha, own.rule),
     }
     return arms[own.arm]
 
