@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mrt_lib.engines.batching import by_length
+from mrt_lib.engines.base import by_length
 from numpy.typing import ArrayLike
 
 from mrt_lib.adapters import base_facts, load_adapter, read_facts, write_facts

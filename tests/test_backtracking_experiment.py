@@ -151,7 +151,8 @@ def test_a_run_writes_its_records(arm, made_up, monkeypatch):
         backtracking, "WARM", replace(backtracking.WARM, steps=2, warmup=1, checkpoint_every=2)
     )
     monkeypatch.setattr(backtracking, "STAR_STEPS", 2)
-    monkeypatch.setitem(backtracking.TASK.problems, "train", backtracking.TASK.problems["train"][:20])
+    for split in ("train", "validation"):
+        monkeypatch.setitem(backtracking.TASK.problems, split, backtracking.TASK.problems[split][:20])
     run = BacktrackingRun(arm, 1e-3, TUNING_SEED)
     backtracking.execute(run)
     facts = read_facts(run.name, made_up)
