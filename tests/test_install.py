@@ -25,7 +25,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys, mrt_lib
 for module in pkgutil.walk_packages(mrt_lib.__path__, "mrt_lib."):
     optional = module.name.startswith("mrt_lib.integrations.")
-    if not optional and not module.name.endswith(("plots", ".live", ".__main__")):
+    if not optional and not module.name.endswith((".plots", ".page", ".live", ".__main__")):
         importlib.import_module(module.name)
 """
 
@@ -73,7 +73,7 @@ def test_environment_yml_agrees_with_pyproject():
 @pytest.mark.parametrize("version", PYTHONS)
 def test_the_constraints_pin_exactly_what_is_installed_and_fit_together(version):
     pinned = pinned_versions()
-    needed = closure(PROJECT["dependencies"] + EXTRAS["notebooks"] + EXTRAS["dev"], version)
+    needed = closure(PROJECT["dependencies"] + EXTRAS["notebooks"] + EXTRAS["dev"] + EXTRAS["docs"], version)
     names = {name for name, *_ in needed}
     assert names <= set(pinned), f"not pinned: {sorted(names - set(pinned))}"
     for (name, *_), specifiers in needed.items():

@@ -11,7 +11,6 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from mrt_lib.files import digest
 from mrt_lib.provenance import ROOT
 from tools.notebook_template import MEASURED, hosts
 from tools.pictures import smaller_png
@@ -78,21 +77,9 @@ def fill_measured(notebook: NotebookNode, minutes: float, memory_gb: float, mach
 
 def code_digest(notebook: NotebookNode) -> str:
     """Sixteen hex digits of the sources of the code cells: outputs belong to them and to no others."""
+    from mrt_lib.files import digest  # loads torch, which nothing else here needs
+
     return digest(*(cell.source for cell in notebook.cells if cell.cell_type == "code"))
-
-
-def title(notebook: NotebookNode) -> str:
-    """The first heading."""
-    found = re.search(r"^# +(.+)$", notebook.cells[0].source, re.MULTILINE)
-    return found[1].strip() if found else "Untitled"
-
-
-def summary(notebook: NotebookNode) -> str:
-    """The first sentence of plain text under the title."""
-    for line in notebook.cells[0].source.splitlines():
-        if line and line[0] not in "#[!|<-*←":
-            return re.split(r"(?<=[.!?]) ", line.strip())[0]
-    return ""
 
 
 def _is_only_bars(output: NotebookNode) -> bool:
