@@ -76,16 +76,6 @@ def test_a_failing_cell_is_named_and_stops_everything_untouched(tmp_path, capfd)
     assert not html.exists()
 
 
-def test_check_mode_writes_nothing(tmp_path, capfd):
-    path = make(tmp_path / "00_a.ipynb", "1")
-    before = path.read_bytes()
-    status, results, html = run(tmp_path, "--check")
-    assert status == 0
-    assert path.read_bytes() == before
-    assert not results.exists()
-    assert not html.exists()
-
-
 def test_outputs_of_small_sizes_are_never_kept(tmp_path, capfd, monkeypatch):
     path = make(tmp_path / "00_a.ipynb", "from tools.tier import sizes\nassert sizes(n=(9, 1)).n == 1")
     before = path.read_bytes()
@@ -109,10 +99,15 @@ def test_a_tier_is_full_or_smoke(monkeypatch):
         sizes(problems=(200, 12))
 
 
-def test_only_runs_what_is_asked_for(tmp_path, capfd):
+def test_check_mode_runs_what_is_asked_for_and_writes_nothing(tmp_path, capfd):
     make(tmp_path / "00_a.ipynb", "raise SystemError")
-    make(tmp_path / "01_b.ipynb", "1")
-    assert run(tmp_path, "--check", "--only", "01")[0] == 0
+    path = make(tmp_path / "01_b.ipynb", "1")
+    before = path.read_bytes()
+    status, results, html = run(tmp_path, "--check", "--only", "01")
+    assert status == 0
+    assert path.read_bytes() == before
+    assert not results.exists()
+    assert not html.exists()
     assert run(tmp_path, "--check", "--only", "07")[0] == 1
     assert "starts with '07'" in capfd.readouterr().out
 

@@ -39,8 +39,8 @@ def build(sources: Sequence[Path], folder: Path) -> Path:
     with tempfile.TemporaryDirectory() as around:
         for name, text in texts.items():
             (Path(around) / name).write_text(text, encoding="utf-8")
-        sphinx = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--no-color"]
-        command = [*sphinx, "--doctree-dir", f"{around}/.doctrees", around, str(folder)]
+        flags = ["--quiet", "--fail-on-warning", "--keep-going", "--no-color"]
+        command = [sys.executable, "-m", "sphinx", *flags, "-d", f"{around}/.doctrees", around, str(folder)]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the pages in {folder} are not sound: {done.stderr}")
