@@ -65,7 +65,7 @@ def default_trainer() -> Trainer:
 def episodes_trainer(rollouts: int, episodes: int) -> Trainer:
     """The base reasoner, made to think for about `episodes` trials."""
     reasoner = Reasoner.load(MODEL)
-    config = long_config(rollouts, episodes, episodes * TOKENS_PER_TRIAL)
+    config = long_config(rollouts, episodes * TOKENS_PER_TRIAL)
     trainer = make_trainer(reasoner, RootSearch(31), config)
     tokenizer = reasoner.tokenizer
     forbid(trainer, [token_id(tokenizer, TESTBED.think_end), tokenizer.eos_token_id])
@@ -82,19 +82,17 @@ def tokens_trainer(rollouts: int, tokens: int) -> Trainer:
     with torch.no_grad():
         model.get_input_embeddings().weight.mul_(0.01)
     reasoner = Reasoner(model, tokenizer, R1_LIKE)
-    trainer = make_trainer(reasoner, LongAnswers(31), long_config(rollouts, tokens // 100, tokens))
+    trainer = make_trainer(reasoner, LongAnswers(31), long_config(rollouts, tokens))
     opener = token_id(tokenizer, R1_LIKE.episode_marker)
     allowed = {opener, *[i for i in range(len(tokenizer) - 1, 0, -1) if i != opener][:99]}
     forbid(trainer, [i for i in range(len(tokenizer)) if i not in allowed])
     return trainer
 
 
-def long_config(rollouts: int, episodes: int, tokens: int) -> TrainConfig:
-    """The defaults but for longer thoughts and another number of rollouts."""
-    group = TrainConfig.group
-    return TrainConfig(
-        prompts=rollouts // group, episodes=episodes, thinking_tokens=tokens, learning_rate=0.0
-    )
+def long_config(rollouts: int, tokens: int) -> TrainConfig:
+    """The defaults but for longer thoughts, all of them within the horizon, and the number of rollouts."""
+    prompts = rollouts // TrainConfig.group
+    return TrainConfig(prompts=prompts, episodes=tokens, thinking_tokens=tokens, learning_rate=0.0)
 
 
 def make_trainer(reasoner: Reasoner, task: RootSearch, config: TrainConfig) -> Trainer:

@@ -74,7 +74,7 @@ def _spent(reasoner: Reasoner) -> dict[str, np.ndarray]:
     problems = TASK.problems["test"][::5]
     solver = Solver(reasoner, TASK, Sampling(CONTEXT, 1.0), Sampling(ANSWER_TOKENS, 1.0))
     samples = draw(solver, problems, VOTES, SEED)
-    found = {"maj": [MajorityAtK(k).judge(samples) for k in TIMES], "stream": []}
+    found = {"maj": [MajorityAtK(k).grade(samples) for k in TIMES], "stream": []}
     restate = partial(newest_in_full, lines=TASK.numbers)
     for times in TIMES:
         method = Linearised(times * CONTEXT, 1, CONTEXT, restate)

@@ -22,12 +22,13 @@ from experiments.run import MODELS
 from experiments.schedule import command_line
 from experiments.statistics import difference
 from mrt_lib import Reasoner, TrainConfig, Trainer
-from mrt_lib.arms import ImitateAll, ImitationArm, MRTSTaR, STaR
+from mrt_lib.arms import ImitationArm, MRTSTaR, STaR
 from mrt_lib.files import sha256
 from mrt_lib.measure.stats import bootstrap_nested
 from mrt_lib.provenance import provenance
 from mrt_lib.training import loop
 from mrt_lib.training.config import Imitation
+from recipes.controls import ImitateAll
 from tools.summary import SUMMARY, record
 
 RUNS = Path("data/results/star")

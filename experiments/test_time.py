@@ -75,11 +75,11 @@ def parallel(solver: Solver, samples: Samples, verifier: Verifier) -> Iterator[t
     scorers = {"best_of_n_own": OwnValue(), "best_of_n_verifier": verifier}
     scores = {name: scorer.score(solver, asked, samples.traces) for name, scorer in scorers.items()}
     for k in KS:
-        yield "pass_at_k", f"{k}", PassAtK(k).judge(samples)
-        yield "maj_at_k", f"{k}", MajorityAtK(k).judge(samples)
-        yield "maj_at_k_weighted", f"{k}", MajorityAtK(k, weighted=True).judge(samples)
+        yield "pass_at_k", f"{k}", PassAtK(k).grade(samples)
+        yield "maj_at_k", f"{k}", MajorityAtK(k).grade(samples)
+        yield "maj_at_k_weighted", f"{k}", MajorityAtK(k, weighted=True).grade(samples)
         for name, scorer in scorers.items():
-            yield name, f"{k}", BestOfN(k, scorer).judge(samples, scores[name])
+            yield name, f"{k}", BestOfN(k, scorer).grade(samples, scores[name])
 
 
 def solver_of(name: str, thinking: int = CONTEXT) -> Solver:

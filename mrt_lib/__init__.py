@@ -32,7 +32,6 @@ FACE = {
             "Arm",
             "GRPO",
             "GRPOExact",
-            "ImitateAll",
             "LengthPenalty",
             "MRTExact",
             "MRTOffline",

@@ -4,8 +4,9 @@
                         the batch: the same bonus, at the wrong episodes
     same prefixes:      the stale prefixes of `mrt_offline`, but all rollouts think on and only the
                         outcome is compared: more starting points, no progress
+    imitate all:        as much fine-tuning as STaR's, on all that was sampled
 
-The third control, alpha = 0, is `mrt_exact` itself; it equals `grpo_exact`.
+The fourth control, alpha = 0, is `mrt_exact` itself; it equals `grpo_exact`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from mrt_lib.arms import MRTExact, Policy, Rollout
 from mrt_lib.arms.base import repeat
 from mrt_lib.arms.credit import centre_by_episode, episode_credits, group_advantages, outcome_alone, spread
 from mrt_lib.arms.mrt_offline import continued_rollouts, stale_prefixes
+from mrt_lib.arms.star import STaR
 from mrt_lib.tasks.base import Problem
 
 
@@ -50,6 +52,15 @@ class PrefixOutcome:
     def credit(self, rollouts: Sequence[Rollout], horizon: int) -> list[np.ndarray]:  # noqa: ARG002
         """As in GRPO."""
         return outcome_alone(rollouts, self.scale)
+
+
+@dataclass(frozen=True)
+class ImitateAll(STaR):
+    """Control: no filter, so what is learnt is what the policy does anyway."""
+
+    def keep(self, policy: Policy, rollouts: Sequence[Rollout], seed: int) -> list[Rollout]:  # noqa: ARG002
+        """Everything."""
+        return list(rollouts)
 
 
 def _shuffled(credits: Sequence[np.ndarray]) -> list[np.ndarray]:

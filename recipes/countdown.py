@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mrt_lib.tasks.base import Problem
-from mrt_lib.tasks.optional import load
+from mrt_lib.tasks.base import Problem, load
 
 SPLITS = {"train": range(0, 65), "validation": range(65, 80), "test": range(80, 100)}
 LONGEST_EXPRESSION = 400

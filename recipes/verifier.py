@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from mrt_lib.engines.base import by_length
 from numpy.typing import ArrayLike
 
 from mrt_lib.adapters import base_facts, load_adapter, read_facts, write_facts
+from mrt_lib.engines.base import by_length
 from mrt_lib.files import new_folder
 from mrt_lib.measure.stats import Interval, bootstrap
 from mrt_lib.provenance import provenance

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrt_lib.tasks import Problem, optional
+from mrt_lib.tasks import Problem, base
 from recipes.countdown import SPLITS, Countdown, is_solution, parse_arithmetic
 
 gym = pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="needs the extra `countdown`")
@@ -165,6 +165,6 @@ def test_bad_ranges():
 def test_unknown_split_and_missing_extra(monkeypatch):
     with pytest.raises(ValueError, match=r"unknown split 'dev'; known: \['test', 'train', 'validation'\]"):
         Countdown().sample(np.random.default_rng(0), 1, "dev")
-    monkeypatch.setattr(optional.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(base.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"reasoning_gym is not installed; .*mrt-lib\[countdown\]"):
         Countdown().sample(np.random.default_rng(0), 1)

@@ -63,7 +63,7 @@ def test_learning_rate_warms_up_and_decays():
 
 
 def test_training_learns(tmp_path):
-    _, log = small_run(tmp_path, replace(CONFIG, steps=30))
+    _, log = small_run(tmp_path, replace(CONFIG, steps=20))
     assert log[-1]["loss"] < log[0]["loss"] - 1
 
 

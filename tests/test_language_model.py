@@ -5,6 +5,7 @@ tokens, and it has learnt to think in R1's manner about sums of digits, sometime
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,15 +14,14 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import mrt_lib
 from benchmarks import language_model
-from mrt_lib.training.adapters import merge, save_adapter
 from mrt_lib.arms import GRPO, MRTExact, MRTOffline, MRTOnline
-from mrt_lib.engines import Sampling, TransformersEngine
-from mrt_lib.training.supervised import Example, FinetuneConfig, finetune
-from mrt_lib.training.presets import get_preset
-from mrt_lib.reasoner import load_reasoner
+from mrt_lib.engines import Sampling
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import MathTask
-from mrt_lib.thoughts.templates import R1, R1_SHORT, encode, encode_prompt
-from mrt_lib.training.loop import Trainer, train
+from mrt_lib.thoughts.templates import R1, R1_SHORT, encode
+from mrt_lib.training.loop import Trainer, run
+from mrt_lib.training.presets import get_preset
+from mrt_lib.training.supervised import Example, FinetuneConfig, finetune
 from tests.test_short_answer import build_tokenizer
 
 pytest.importorskip("math_verify")
@@ -41,18 +41,25 @@ def lesson(tokenizer, task, rng):
     """One problem thought through, answered rightly three times out of four, with the short forced text."""
     problem = task.sample(rng, 1)[0]
     answer = int(problem.answer) if rng.random() < 0.75 else int(rng.integers(2, 7))
-    prompt = encode_prompt(tokenizer, R1_SHORT, problem.question)
+    prompt = R1_SHORT.prompt_ids(tokenizer, problem.question)
     written = encode(tokenizer, thought(rng, answer) + f"{R1_SHORT.finished_answer}{answer}}}")
     return Example(prompt + written, [False] * len(prompt) + [True] * len(written))
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The model on disk beside its problems."""
-    path = tmp_path_factory.mktemp("language_model")
+def task(tmp_path_factory):
+    """Sums of two digits, from a file."""
+    path = tmp_path_factory.mktemp("problems") / "sums.jsonl"
     rows = [{"question": f"{a}+{b}?", "answer": str(a + b)} for a in range(1, 4) for b in range(1, 4)]
-    (path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    tokenizer, task = build_tokenizer(), MathTask.from_jsonl(path / "sums.jsonl")
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return MathTask.from_jsonl(path)
+
+
+@pytest.fixture(scope="module")
+def folder(task, tmp_path_factory):
+    """The model on disk."""
+    path = tmp_path_factory.mktemp("language_model")
+    tokenizer = build_tokenizer()
     torch.manual_seed(0)
     sizes = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
     model = Qwen2ForCausalLM(Qwen2Config(vocab_size=len(tokenizer), num_key_value_heads=2, **sizes))
@@ -61,58 +68,47 @@ def folder(tmp_path_factory):
         rng = np.random.default_rng(step)
         return [lesson(tokenizer, task, rng) for _ in range(8)]
 
-    finetune(model, lessons, FinetuneConfig(steps=250, learning_rate=5e-3, warmup=10), path / "lessons")
-    model.save_pretrained(path / "model")
-    tokenizer.save_pretrained(path / "model")
+    finetune(model, lessons, FinetuneConfig(steps=120, learning_rate=5e-3, warmup=10))
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
     return path
 
 
-@pytest.mark.parametrize(
-    ("template", "values"), [(R1_SHORT, "sampled"), (R1, "sampled")], ids=["short", "long"]
-)
-def test_the_report(folder, tmp_path, template, values):
-    task = MathTask.from_jsonl(folder / "sums.jsonl")
-    found = mrt_lib.report(
-        folder / "model",
-        task.problems["train"][:4],
-        task,
-        template,
-        folder=tmp_path,
-        rollouts=2,
-        thinking_tokens=THINKING,
-        answer_tokens=8,
-        branches=4,
-    )
+@pytest.mark.parametrize("template", [R1_SHORT, R1], ids=["short", "long"])
+def test_the_report(folder, task, tmp_path, template):
+    options = {"rollouts": 2, "thinking_tokens": THINKING, "answer_tokens": 8, "branches": 4}
+    reasoner = Reasoner.load(folder, template)
+    found = mrt_lib.report(reasoner, task.problems["train"][:4], task, folder=tmp_path, **options)
     assert found.settings["values"] == "sampled"  # the tokenizer has "}." and "}}", which end an answer too
     assert found.number("episodes").value > 1
     assert (tmp_path / "report.html").is_file()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+ARMS = (MRTExact("regret_to_go", 1.0), GRPO(), MRTOnline(branches=2), MRTOffline())
+HALF = [pytest.param(arm, "bfloat16", marks=pytest.mark.slow) for arm in ARMS[1:]]
+
+
 @pytest.mark.parametrize(
-    "arm",
-    [GRPO(), MRTExact("regret_to_go", 1.0), MRTOnline(branches=2), MRTOffline()],
-    ids=lambda arm: type(arm).__name__,
+    ("arm", "dtype"),
+    [*((arm, "float32") for arm in ARMS), (ARMS[0], "bfloat16"), *HALF],
+    ids=lambda x: x if isinstance(x, str) else type(x).__name__,
 )
-def test_training_and_keeping_the_adapter(folder, tmp_path, arm, dtype):
-    task = MathTask.from_jsonl(folder / "sums.jsonl")
-    model, tokenizer = load_reasoner(folder / "model", dtype)
-    config = get_preset("t4").train_config(
-        steps=2, prompts=4, group=4, thinking_tokens=THINKING, answer_tokens=4, learning_rate=1e-2, warmup=1
-    )
-    trainer = Trainer(model, tokenizer, R1_SHORT, task, task.problems["train"], arm, config)
-    log = train(trainer, tmp_path / "run")
+def test_training_and_keeping_the_adapter(folder, task, tmp_path, arm, dtype):
+    sizes = {"steps": 2, "prompts": 4, "group": 4, "thinking_tokens": THINKING, "answer_tokens": 4}
+    config = replace(get_preset("t4").config, learning_rate=1e-2, warmup=1, **sizes)
+    reasoner = Reasoner.load(folder, R1_SHORT, dtype)
+    trainer = Trainer(reasoner, task, task.problems["train"], arm, config)
+    log = run(trainer, tmp_path / "run")
     assert log[0]["clip_share"] == 0  # on-policy: every ratio is 1 up to rounding
     assert any(row["grad_norm"] > 0 for row in log)
     assert all(np.isfinite(row["loss"]) for row in log)
     assert all(row["episodes"] > 0 for row in log)  # a mean; MRTOffline also ends thoughts before their first
-    save_adapter(trainer, tmp_path / "adapter")
-    merge(folder / "model", tmp_path / "adapter", tmp_path / "merged")
-    merged, _ = load_reasoner(tmp_path / "merged", dtype)
-    prompts = [encode_prompt(tokenizer, R1_SHORT, p.question) for p in task.problems["train"][:4]]
+    trainer.trained().save(tmp_path / "adapter")
+    Reasoner.load(tmp_path / "adapter").save(tmp_path / "merged", merged=True)
+    merged = Reasoner.load(tmp_path / "merged", R1_SHORT, dtype)
     ours, theirs = (
-        [g.token_ids for g in TransformersEngine(m).generate(prompts, Sampling(THINKING, temperature=0))]
-        for m in (trainer.learner.sampler, merged)
+        [t.thought_ids for t in r.think(task.problems["train"][:4], Sampling(THINKING, temperature=0))]
+        for r in (trainer.trained(), merged)
     )
     assert ours == theirs
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrt_lib.tasks import PRESETS, Fields, MathTask, Problem, Source, optional
+from mrt_lib.tasks import PRESETS, Fields, MathTask, Problem, Source, base
 from mrt_lib.tasks.grading import Grader
 
 HANGING = "9^{9^{9^{9}}}"
@@ -332,7 +332,7 @@ def test_unknown_names():
 
 
 def test_what_is_missing_names_its_extra(monkeypatch):
-    monkeypatch.setattr(optional.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(base.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"math_verify is not installed; .*pip install 'mrt-lib\[math\]'"):
         MathTask({"train": rows("19")})
     with pytest.raises(ImportError, match=r"datasets is not installed; .*mrt-lib\[math\]"):

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import mrt_lib.files
-from mrt_lib.arms import ImitateAll, MRTSTaR, STaR
+from mrt_lib.arms import MRTSTaR, STaR
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.training import loop
 from mrt_lib.training.config import Imitation
-from mrt_lib.training.imitation import share
-from mrt_lib.training.supervised import Example
+from mrt_lib.training.supervised import Example, share
 from mrt_lib.training.updates import token_log_probs
+from recipes.controls import ImitateAll
 from tests.small_training import IMITATING, TASK, ending, same_bits
 from tests.small_training import trainer as any_trainer
 

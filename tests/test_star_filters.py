@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from mrt_lib.arms import ImitateAll, MRTSTaR, Policy, Rollout, STaR
+from mrt_lib.arms import MRTSTaR, Policy, Rollout, STaR
 from mrt_lib.arms.star import best_prefix, best_traces, stopped_at
 from mrt_lib.engines import Sampling
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import Problem, RootSearch
 from mrt_lib.thoughts.traces import Trace
+from recipes.controls import ImitateAll
 from tests.small_training import IMITATING, TASK, trainer
 
 PROBLEM = Problem("p", "toy", "?", "7")

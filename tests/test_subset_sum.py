@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from mrt_lib.tasks import Problem, get_task
-from recipes.backtracking.subset_sum import SubsetSum
-from recipes.backtracking.subset_sum import SIZES, SPLITS, facts_of, solution_of, solutions, split_of
+from recipes.backtracking.subset_sum import (
+    SIZES,
+    SPLITS,
+    SubsetSum,
+    facts_of,
+    solution_of,
+    solutions,
+    split_of,
+)
 
 TASK = SubsetSum(5)
 RIGHT = "Line 1 take Line 2 take Line 3 take Line 4 skip"

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from mrt_lib.tasks import SHIPPED, Problem, RootSearch, get_task, select
+from mrt_lib.tasks import SHIPPED, TASKS, Problem, RootSearch, get_task, register, select, task_of
 from mrt_lib.tasks.root_search import SPLITS
 from recipes.root_search.explorers import bisect, explore, forced_values
 
@@ -41,16 +41,11 @@ def test_the_verifier_accepts_gold_and_a_constant_only_where_it_is_gold(task):
 
 
 @shipped
-@pytest.mark.parametrize(
-    "junk", ["", " ", "0", "-{gold}", "+{gold}", "0{gold}", "{gold}.0", "{gold} {gold}", "x = {gold}", "１"]
-)
-def test_the_verifier_refuses_junk(task, junk):
-    assert not any(task.score(p, junk.format(gold=p.answer)) for p in every_problem(task))
-
-
-@shipped
-def test_the_verifier_ignores_white_space_around_the_answer(task):
-    assert all(task.score(p, f" \n{p.answer}\t") == 1.0 for p in every_problem(task))
+def test_the_verifier_refuses_junk_and_ignores_white_space_around_the_answer(task):
+    problems = every_problem(task)
+    for junk in ("", " ", "0", "-{0}", "+{0}", "0{0}", "{0}.0", "{0} {0}", "x = {0}", "１"):
+        assert not any(task.score(p, junk.format(p.answer)) for p in problems), junk
+    assert all(task.score(p, f" \n{p.answer}\t") == 1.0 for p in problems)
 
 
 @shipped
@@ -103,6 +98,33 @@ def test_get_task():
     assert [get_task(task.name) for task in SHIPPED] == list(SHIPPED)
     with pytest.raises(ValueError, match=r"unknown task 'root_search_32'; known: .*'root_search_31'"):
         get_task("root_search_32")
+
+
+def test_a_registered_task_is_found_and_problems_name_their_task():
+    small = RootSearch(15)
+    with pytest.raises(ValueError, match="unknown task 'root_search_15'"):
+        task_of(small.problems["test"], None)
+    register(small)
+    assert task_of(small.problems["test"], None) is get_task("root_search_15") is small
+    del TASKS[small.name]
+    assert task_of(small.problems["test"], small) is small
+
+
+@pytest.mark.parametrize(
+    ("problems", "message"),
+    [
+        ([], "there are no problems"),
+        ([Problem("1", "root_search_31", "q", "")], "problem '1' has no gold answer"),
+        (
+            [Problem("1", "root_search_31", "q", "7"), Problem("2", "sums", "q", "7")],
+            r"belong to the tasks \['root_search_31', 'sums'\]; give one task at a time",
+        ),
+    ],
+    ids=["none", "no answer", "two tasks"],
+)
+def test_problems_without_one_task_and_answers_are_refused(problems, message):
+    with pytest.raises(ValueError, match=message):
+        task_of(problems, None)
 
 
 @pytest.mark.parametrize(

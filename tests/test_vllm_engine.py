@@ -9,25 +9,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from mrt_lib.training.adapters import merge
-from recipes.root_search.base import build_model, build_tokenizer
-from mrt_lib.engines import Sampling, TransformersEngine
+from mrt_lib.engines import Generation, Sampling, TransformersEngine
 from mrt_lib.engines.vllm_engine import VLLMEngine, row_seed
-from mrt_lib.thoughts.episodes import cut_thought
 from mrt_lib.measure.prover import ExactProver, SampledProver
-from mrt_lib.reasoner import load_reasoner
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
-from recipes.root_search.explorers import explore, random_guess, thought_text
-from mrt_lib.thoughts.templates import TESTBED, encode, encode_prompt
+from mrt_lib.thoughts.templates import TESTBED, encode
 from mrt_lib.thoughts.traces import Trace
-from tests.test_transformers_engine import (
-    chi_square_p_value,
-    first_end,
-    lively,
-    nucleus,
-    reported,
-    tokens,
-)
+from recipes.root_search.base import build_model, build_tokenizer
+from recipes.root_search.explorers import explore, random_guess, thought_text
+from tests.test_transformers_engine import chi_square_p_value, first_end, lively, nucleus, reported, tokens
 
 pytestmark = pytest.mark.vllm
 
@@ -88,8 +79,8 @@ def demonstrated(problem, rng):
     """A trace of three random trials."""
     task = RootSearch(31)
     thought = encode(TOKENIZER, thought_text(task, explore(task, problem, random_guess, 3, rng)))
-    prompt = encode_prompt(TOKENIZER, TESTBED, problem.question)
-    return Trace(problem.id, prompt, thought, cut_thought(TOKENIZER, TESTBED, thought), finished=False)
+    prompt, ends = TESTBED.prompt_ids(TOKENIZER, problem.question), TESTBED.cut(TOKENIZER, thought)
+    return Trace(problem.id, prompt, thought, ends, finished=False)
 
 
 def test_the_checkpoints_own_precision_is_used(engine):
@@ -179,6 +170,31 @@ def test_stops_are_those_of_transformers(model, engine, prompts):
     assert [(g.token_ids, g.finish) for g in stopped] == [(g.token_ids, g.finish) for g in expected]
 
 
+@pytest.mark.parametrize(
+    "sampling", [GREEDY, SAMPLED, replace(SAMPLED, n=2)], ids=["greedy", "sampled", "two"]
+)
+def test_within_its_limit_a_prompt_draws_what_it_draws_without(engine, prompts, sampling):
+    limits = [i % (NEW_TOKENS + 1) for i in range(len(prompts))]
+    whole, limited = engine.generate(prompts, sampling), engine.generate(prompts, sampling, limits)
+    for i, (found, free) in enumerate(zip(limited, whole, strict=True)):
+        assert found.token_ids == free.token_ids[: limits[i // sampling.n]]
+        assert len(found.log_probs) == len(found.token_ids)
+    assert limited[0] == Generation([], [], "length")
+
+
+def test_nothing_is_asked_of_vllm_beyond_a_limit(engine, prompts, monkeypatch):
+    asked, own = [], engine.llm.generate
+
+    def generate(rows, requests, **options):
+        asked.extend(request.max_tokens for request in requests)
+        return own(rows, requests, **options)
+
+    monkeypatch.setattr(engine.llm, "generate", generate)
+    engine.generate(prompts[:4], replace(GREEDY, n=2), [3, 0, 1, NEW_TOKENS])
+    assert asked == [3, 3, 1, 1, NEW_TOKENS, NEW_TOKENS]
+    assert engine.generate(prompts[:2], GREEDY, [0, 0]) == [Generation([], [], "length")] * 2
+
+
 def test_eos_stops_only_where_it_is_asked_to(model, engine, prompts):
     eos = model.config.eos_token_id
     forced = [[*p, eos] for p in prompts]
@@ -195,8 +211,9 @@ def test_sampled_values_agree_with_exact_ones(model, engine):
     rng = np.random.default_rng(0)
     problems = RootSearch(31).sample(rng, 3)
     traces, task, branches = [demonstrated(p, rng) for p in problems], AnyNumber(), 400
-    prover = SampledProver(engine, TOKENIZER, TESTBED, task, branches, Sampling(2))
-    exact = ExactProver(model, TOKENIZER, TESTBED, task).values(problems, traces)
+    reasoner = Reasoner(model, TOKENIZER, TESTBED, engine)
+    prover = SampledProver(reasoner, task, branches, Sampling(2))
+    exact = ExactProver(reasoner, task).values(problems, traces)
     for ours, truth in zip(prover.values(problems, traces), exact, strict=True):
         standard_error = np.sqrt(truth.value * (1 - truth.value) / branches)
         assert (np.abs(ours.value - truth.value) <= 4 * standard_error + 1 / branches).all()
@@ -257,10 +274,15 @@ def test_log_probs_agree_in_bfloat16(folder, model, prompts):
 
 
 def test_a_merged_adapter_is_a_model_for_vllm(tmp_path):
-    merge(TRAINED, TRAINED.parent / "adapters" / "mrt_regret_to_go", tmp_path / "merged")
-    model, tokenizer = load_reasoner(tmp_path / "merged")
-    task = RootSearch(31)
-    prompts = [encode_prompt(tokenizer, TESTBED, p.question) for p in task.problems["test"][:6]]
-    expected = tokens(TransformersEngine(model).generate(prompts, GREEDY))
-    assert tokens(VLLMEngine(tmp_path / "merged").generate(prompts, GREEDY)) == expected
-    assert expected != tokens(TransformersEngine(load_reasoner(TRAINED)[0]).generate(prompts, GREEDY))
+    adapted = Reasoner.load(TRAINED.parent / "adapters" / "mrt_regret_to_go")
+    adapted.save(tmp_path / "merged", merged=True)
+    problems = RootSearch(31).problems["test"][:6]
+    found, expected, untrained = (
+        [t.thought_ids for t in reasoner.think(problems, GREEDY)]
+        for reasoner in (
+            Reasoner.load(tmp_path / "merged", engine="vllm"),
+            adapted,
+            Reasoner.load(TRAINED),
+        )
+    )
+    assert found == expected != untrained

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from recipes.backtracking.attempts import backtracks, is_right, open_lines, right_line, solution_attempt
 from recipes.backtracking.base import build_tokenizer
 from recipes.backtracking.subset_sum import SubsetSum
-from recipes.backtracking.attempts import backtracks, is_right, open_lines, right_line, solution_attempt
 from recipes.backtracking.text import read_attempts
 from recipes.backtracking.warm_start import SCHEMES, entropy_floor, failed_attempt, failure_nats, warm_start
 

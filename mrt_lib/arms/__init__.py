@@ -4,13 +4,12 @@ from mrt_lib.arms.base import Arm, ImitationArm, Policy, Rollout
 from mrt_lib.arms.mrt import MRTExact, MRTOnline
 from mrt_lib.arms.mrt_offline import MRTOffline
 from mrt_lib.arms.outcome import GRPO, GRPOExact, LengthPenalty
-from mrt_lib.arms.star import ImitateAll, MRTSTaR, STaR
+from mrt_lib.arms.star import MRTSTaR, STaR
 
 __all__ = [
     "GRPO",
     "Arm",
     "GRPOExact",
-    "ImitateAll",
     "ImitationArm",
     "LengthPenalty",
     "MRTExact",

@@ -18,8 +18,7 @@
 The answer at a cut is drawn from the policy once, forced, as the answer of a whole trace is drawn once: a
 right answer out of many tries would let lucky prefixes through. Ties go to the shorter thought. What never
 rose above J_0 has made no progress and is not kept. The paper does not say how ties are broken, how many
-traces are sampled or how many iterations there are. `ImitateAll` is the control: as much fine-tuning on all
-that was sampled.
+traces are sampled or how many iterations there are.
 """
 
 from __future__ import annotations
@@ -50,15 +49,6 @@ class STaR:
     def keep(self, policy: Policy, rollouts: Sequence[Rollout], seed: int) -> list[Rollout]:  # noqa: ARG002
         """Whole traces with a right answer."""
         return [r for r in rollouts if r.reward == 1]
-
-
-@dataclass(frozen=True)
-class ImitateAll(STaR):
-    """Control: no filter, so what is learnt is what the policy does anyway."""
-
-    def keep(self, policy: Policy, rollouts: Sequence[Rollout], seed: int) -> list[Rollout]:  # noqa: ARG002
-        """Everything."""
-        return list(rollouts)
 
 
 @dataclass(frozen=True)

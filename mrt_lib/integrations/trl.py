@@ -35,6 +35,7 @@ except ImportError as error:
     raise ImportError(f"MRTTrainer needs TRL ({error}): pip install 'mrt-lib[trl]'") from error
 
 from mrt_lib.arms.base import Arm, Policy, Rollout, stream
+from mrt_lib.arms.credit import describe
 from mrt_lib.engines.base import Engine, Generation, Sampling, cut_at_stop
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.integrations.trl_checks import by_prompt, check_problems, check_settings, check_sharding
@@ -42,7 +43,6 @@ from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.training.guards import check_budget
-from mrt_lib.training.metrics import describe
 from mrt_lib.training.token_rows import token_row
 
 PROVER_TOKENS = 8192  # most tokens of a pass of the exact prover
@@ -53,7 +53,7 @@ class MRTTrainer(GRPOTrainer):
 
     Every setting of `GRPOConfig` not refused below is TRL's. `max_completion_length` is the budget of
     thought and answer together, in tokens that the policy writes. `scale_rewards` has no effect: the
-    arm's `scale` decides. Logged beside TRL's metrics, as "mrt/...": `mrt_lib.training.metrics.describe`.
+    arm's `scale` decides. Logged beside TRL's metrics, as "mrt/...": `mrt_lib.arms.credit.describe`.
 
     Attributes:
         reasoner: as it was given; TRL trains its model.

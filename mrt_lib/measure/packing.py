@@ -126,8 +126,7 @@ class PackedBatch:
     rows: list[torch.Tensor]
 
     def mask(self, start: int, stop: int) -> torch.Tensor:
-        """(batch, 1, stop - start, t + stop) boolean: what the branch tokens start .. stop - 1 see of all
-        tokens up to theirs; padding sees itself."""
+        """(batch, 1, stop - start, t + stop) boolean: what branch token start + i sees; padding, itself."""
         own = slice(start, stop)
         sees_trunk = torch.arange(self.trunk_ids.shape[1]) < self.visible[:, own, None]
         branch, leaf = self.branch[:, None, :stop], self.leaf[:, None, :stop]
@@ -152,12 +151,10 @@ def collate(batch: Sequence[PackedTrace]) -> PackedBatch:
 
 
 def _extend(columns: list[list[int]], ids: list[int], position: int, visible: int, b: int, leaf: int) -> int:
+    """Add the tokens of a branch or leaf; the number of tokens so far."""
     n = len(ids)
-    for column, values in zip(
-        columns,
-        (ids, range(position, position + n), [visible] * n, [b] * n, [leaf] * n),
-        strict=True,
-    ):
+    added = (ids, range(position, position + n), [visible] * n, [b] * n, [leaf] * n)
+    for column, values in zip(columns, added, strict=True):
         column.extend(values)
     return len(columns[0])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -88,8 +88,7 @@ class SampledProver:
 class ExactProver:
     """J as the exact probability of the right answers, all prefixes of a trace in one packed pass.
 
-    J_j = sum over right answers of p(answer, end | c_j, forced text). Exact when every right answer
-    is one of finitely many strings.
+    J_j = sum over right answers of p(answer, end | c_j, forced text), exact when there are finitely many.
     """
 
     def __init__(
@@ -98,15 +97,15 @@ class ExactProver:
         """`temperature`: of the policy whose value is asked; `batch_tokens`: most tokens in a pass."""
         if temperature <= 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
-        self.reasoner, self.task, self.model = reasoner, task, reasoner.model
+        self.reasoner, self.task = reasoner, task
         self.temperature, self.batch_tokens = temperature, batch_tokens
 
     def values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[PrefixValues]:
         """Exact values of every prefix.
 
         Raises:
-            ValueError: the task lists no right answers (use `SampledProver`), or a trace with its
-                forced answers does not fit the model's context.
+            ValueError: the task lists no right answers (use `SampledProver`), or a trace with its forced
+                answers does not fit the model's context.
         """
         _check_pairs(problems, traces)
         packed = [self._pack(p, t) for p, t in zip(problems, traces, strict=True)]
@@ -118,56 +117,31 @@ class ExactProver:
 
     def _pack(self, problem: Problem, trace: Trace) -> PackedTrace:
         answers = right_answer_ids(self.reasoner, self.task, problem)
-        branches = [
-            Branch(len(trace.prefix(j)), self.reasoner.close(trace, j), answers)
-            for j in range(trace.n_episodes + 1)
-        ]
+        js = range(trace.n_episodes + 1)
+        branches = [Branch(len(trace.prefix(j)), self.reasoner.close(trace, j), answers) for j in js]
         packed = pack(trace.prompt_ids + trace.thought_ids, branches)
         longest, context = int(packed.positions.max()) + 2, self.reasoner.context
         if context is not None and longest > context:
             raise ValueError(
-                f"trace of {trace.problem_id} needs {longest} positions with its forced answer, the "
-                f"model's context is {context}; use a smaller thinking budget"
+                f"trace of {trace.problem_id} needs {longest} positions with its forced answer, the model's "
+                f"context is {context}; use a smaller thinking budget"
             )
         return packed
 
     @torch.inference_mode()
     def _answer_log_probs(self, batch: list[PackedTrace]) -> list[torch.Tensor]:
         """For each packed trace, the log-probability of each of its answer tokens."""
-        packed, device = collate(batch), self.model.device
+        packed, model = collate(batch), self.reasoner.model
         kept, row_of = torch.unique(torch.cat(packed.rows), return_inverse=True)
-        training = self.model.training
-        self.model.eval()
-        logits = self._branch_logits(packed, kept)
-        self.model.train(training)
-        results, places = [], row_of.to(device).split([len(rows) for rows in packed.rows])
+        training = model.training
+        model.eval()
+        logits = _branch_logits(model, packed, kept)
+        model.train(training)
+        results, places = [], row_of.to(model.device).split([len(rows) for rows in packed.rows])
         for trace_logits, place, trace in zip(logits, places, batch, strict=True):
             chosen = torch.log_softmax(trace_logits[place].float() / self.temperature, dim=-1)
-            results.append(chosen.gather(1, trace.targets[:, None].to(device))[:, 0].cpu())
+            results.append(chosen.gather(1, trace.targets[:, None].to(model.device))[:, 0].cpu())
         return results
-
-    def _branch_logits(self, packed: PackedBatch, kept: torch.Tensor) -> torch.Tensor:
-        """Logits of the branch columns `kept`, shape (batch, kept, vocabulary).
-
-        The branches run in blocks, each on the keys and values of the trunk and of the blocks before it,
-        so that the mask of a long trace with many episodes stays small.
-        """
-        device = self.model.device
-        # Without a mask the trunk's attention is causal and its padding, on the right, is never seen.
-        trunk = self.model(input_ids=packed.trunk_ids.to(device), use_cache=True, logits_to_keep=1)
-        logits = []
-        for start in range(0, packed.branch_ids.shape[1], BLOCK):
-            block = slice(start, min(start + BLOCK, packed.branch_ids.shape[1]))
-            own = kept[(kept >= block.start) & (kept < block.stop)] - block.start
-            output = self.model(
-                input_ids=packed.branch_ids[:, block].to(device),
-                position_ids=packed.branch_positions[:, block].to(device),
-                attention_mask=_additive(packed.mask(block.start, block.stop).to(device), self.model.dtype),
-                past_key_values=trunk.past_key_values,
-                logits_to_keep=own.to(device),
-            )
-            logits.append(output.logits)
-        return torch.cat(logits, dim=1)
 
 
 def right_answer_ids(reasoner: Reasoner, task: Task, problem: Problem) -> list[list[int]]:
@@ -201,10 +175,29 @@ def exact_prover(
     return ExactProver(reasoner, task, temperature)
 
 
-def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The boolean mask as numbers added to attention scores, which every attention backend takes."""
-    blocked = torch.full(mask.shape, torch.finfo(dtype).min, dtype=dtype, device=mask.device)
-    return blocked.masked_fill_(mask, 0.0)
+def _branch_logits(model: Any, packed: PackedBatch, kept: torch.Tensor) -> torch.Tensor:
+    """Logits of the branch columns `kept`, shape (batch, kept, vocabulary).
+
+    The branches run in blocks, each on the keys and values of the trunk and of the blocks before it, so that
+    the mask of a long trace with many episodes stays small.
+    """
+    # Without a mask the trunk's attention is causal and its padding, on the right, is never seen.
+    trunk = model(input_ids=packed.trunk_ids.to(model.device), use_cache=True, logits_to_keep=1)
+    logits = []
+    for start in range(0, packed.branch_ids.shape[1], BLOCK):
+        stop = min(start + BLOCK, packed.branch_ids.shape[1])
+        seen = packed.mask(start, stop).to(model.device)
+        # Numbers added to attention scores, which every attention backend takes.
+        added = torch.zeros(seen.shape, dtype=model.dtype, device=model.device)
+        output = model(
+            input_ids=packed.branch_ids[:, start:stop].to(model.device),
+            position_ids=packed.branch_positions[:, start:stop].to(model.device),
+            attention_mask=added.masked_fill_(~seen, torch.finfo(model.dtype).min),
+            past_key_values=trunk.past_key_values,
+            logits_to_keep=(kept[(kept >= start) & (kept < stop)] - start).to(model.device),
+        )
+        logits.append(output.logits)
+    return torch.cat(logits, dim=1)
 
 
 def _exact_values(log_probs: torch.Tensor, packed: PackedTrace) -> PrefixValues:

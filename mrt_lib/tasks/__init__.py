@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mrt_lib.tasks.base import ListedTask, Problem, Task, read_problems, select, write_problems
-from mrt_lib.tasks.callable import CallableTask, from_callable
-from mrt_lib.tasks.math import MathTask
-from mrt_lib.tasks.math_sources import PRESETS, Fields, Source
+from mrt_lib.tasks.base import ListedTask, Problem, Task, from_callable, read_problems, select  # noqa: F401
+from mrt_lib.tasks.base import write_problems as write_problems
+from mrt_lib.tasks.math import MathTask as MathTask
+from mrt_lib.tasks.math_sources import PRESETS, Fields, Source  # noqa: F401
 from mrt_lib.tasks.root_search import RootSearch
 
-SHIPPED: tuple[RootSearch, ...] = (
-    RootSearch(31),
-    RootSearch(63),
-    RootSearch(127),
-    RootSearch(31, "xx+b"),
-)
+SHIPPED = (RootSearch(31), RootSearch(63), RootSearch(127), RootSearch(31, "xx+b"))
 TASKS: dict[str, ListedTask] = {task.name: task for task in SHIPPED}
 
 
@@ -49,25 +44,3 @@ def task_of(problems: Sequence[Problem], task: Task | None) -> Task:
     if task is None and len(named) > 1:
         raise ValueError(f"the problems belong to the tasks {named}; give one task at a time")
     return task or get_task(named[0])
-
-
-__all__ = [
-    "PRESETS",
-    "SHIPPED",
-    "TASKS",
-    "CallableTask",
-    "Fields",
-    "ListedTask",
-    "MathTask",
-    "Problem",
-    "RootSearch",
-    "Source",
-    "Task",
-    "from_callable",
-    "get_task",
-    "read_problems",
-    "register",
-    "select",
-    "task_of",
-    "write_problems",
-]

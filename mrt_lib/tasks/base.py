@@ -1,12 +1,15 @@
-"""What every task gives: problems with a gold answer, a verifier and, where they exist,
-the finite set of right answers and the value of the optimal policy."""
+"""What every task gives: problems with a gold answer, a verifier and, where they exist, the finite set of
+right answers and the value of the optimal policy. A task of one's own from functions; problem files."""
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,6 +64,87 @@ class ListedTask(Task, Protocol):
         """All its problems by split."""
 
 
+Sample = Callable[[np.random.Generator, int, str], Iterable[Problem | tuple[str, str]]]
+Score = Callable[[Problem, str], float]
+Answers = Callable[[Problem], Iterable[str]]
+
+
+def from_callable(
+    sample: Sample, score: Score, answers: Answers | None = None, name: str = "custom"
+) -> CallableTask:
+    """Your own task::
+
+        from mrt_lib import from_callable
+
+        def sums(rng, n, split):
+            pairs = rng.integers(10, 100, size=(n, 2))
+            return [(f"{a} + {b} = ?", str(a + b)) for a, b in pairs]
+
+        task = from_callable(
+            sums,
+            score=lambda problem, text: text.strip() == problem.answer,
+            answers=lambda problem: [problem.answer],  # only if they can be listed: J is then exact
+        )
+
+    Args:
+        sample: (rng, n, split) to n problems, each a `Problem` or a pair of question and gold answer.
+            Keep the splits apart there.
+        score: (problem, answer text) to 1 or True if right, 0 or False if wrong, for any text.
+        answers: problem to every right answer as text; leave it out where there are too many to list.
+        name: of the task.
+    """
+    return CallableTask(sample, score, answers, name)
+
+
+@dataclass(frozen=True)
+class CallableTask:
+    """What `from_callable` makes."""
+
+    draw: Sample
+    grade: Score
+    listing: Answers | None
+    name: str
+
+    def sample(self, rng: np.random.Generator, n: int, split: str = "train") -> list[Problem]:
+        """`n` problems; ValueError unless the user's function gives `n` sound ones."""
+        problems = [self._problem(item) for item in self.draw(rng, n, split)]
+        if len(problems) != n:
+            raise ValueError(f"{self.name}: sample gave {len(problems)} problems, {n} were asked for")
+        return problems
+
+    def score(self, problem: Problem, answer_text: str) -> float:
+        """1.0 or 0.0; ValueError if the user's function fails or gives anything else."""
+        where = f"{self.name}: score of {problem.id!r} for the answer {answer_text!r}"
+        try:
+            right = float(self.grade(problem, answer_text))
+        except Exception as error:
+            raise ValueError(f"{where} failed ({error!r}); wrong answers of any form are 0") from error
+        if right not in (0.0, 1.0):
+            raise ValueError(f"{where} must be 0 or 1, got {right}")
+        return right
+
+    def answers(self, problem: Problem) -> tuple[str, ...] | None:
+        """The listed answers, or None; ValueError if `score` calls one of them wrong."""
+        if self.listing is None:
+            return None
+        listed = tuple(self.listing(problem))
+        if wrong := [text for text in listed if not self.score(problem, text)]:
+            raise ValueError(f"{self.name}: answers of {problem.id!r} lists {wrong[0]!r}, which scores 0")
+        return listed
+
+    def optimal_values(self, episodes: int) -> None:
+        """None: no optimal policy is known."""
+
+    def _problem(self, item: Problem | tuple[str, str]) -> Problem:
+        if isinstance(item, Problem):
+            return item
+        sound = isinstance(item, tuple) and all(isinstance(text, str) and text.strip() for text in item)
+        if not sound or len(item) != 2:
+            raise ValueError(f"{self.name}: sample must give (question, gold answer) texts, got {item!r}")
+        question, gold = item
+        return Problem(f"{self.name}:{text_digest(question, gold)}", self.name, question, gold)
+
+
 def write_problems(path: str | Path, problems: Iterable[Problem]) -> None:
     """Write problems as JSONL; the file appears whole or not at all."""
     write_text(path, "".join(json.dumps(asdict(p)) + "\n" for p in problems))
@@ -71,15 +155,25 @@ def read_problems(path: str | Path) -> list[Problem]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is not UTF-8, a line is not JSON, a field is missing, unknown, empty or
-            of the wrong type, or an id stands twice; file, line and field are named.
+        ValueError: the file is not UTF-8, a line is not JSON, a field is missing, unknown, empty or of the
+            wrong type, or an id stands twice; file, line and field are named.
     """
     problems: dict[str, Problem] = {}
+    known = sorted(f.name for f in fields(Problem))
     for where, row in read_jsonl(path):
-        problem = _problem(where, row)
-        if problem.id in problems:
-            raise ValueError(f"{where}: field 'id' repeats {problem.id!r}")
-        problems[problem.id] = problem
+        if unknown := sorted(set(row) - set(known)):
+            raise ValueError(f"{where}: unknown field {unknown[0]!r}; the fields are {known}")
+        for name in ("id", "task", "question", "answer"):
+            if name not in row:
+                raise ValueError(f"{where}: field {name!r} is missing")
+            if not isinstance(row[name], str) or not row[name]:
+                raise ValueError(f"{where}: field {name!r} must be a non-empty string, got {row[name]!r}")
+        facts = row.get("facts", {})
+        if not isinstance(facts, dict) or not all(isinstance(v, int | str) for v in facts.values()):
+            raise ValueError(f"{where}: field 'facts' must map names to numbers or strings, got {facts!r}")
+        if row["id"] in problems:
+            raise ValueError(f"{where}: field 'id' repeats {row['id']!r}")
+        problems[row["id"]] = Problem(**row)
     return list(problems.values())
 
 
@@ -97,9 +191,19 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield f"{path}:{number}", _row(f"{path}:{number}", line)
+    for where, line in ((f"{path}:{i}", line) for i, line in enumerate(lines, start=1) if line.strip()):
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{where}: not JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"{where}: expected one JSON object per line, got {type(row).__name__}")
+        yield where, row
+
+
+def text_digest(*texts: str) -> str:
+    """Sixteen hex digits of lines of text, for a problem's id."""
+    return hashlib.sha256("\n".join(texts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def select(problems: Sequence[Problem], n: int, rng: np.random.Generator) -> list[Problem]:
@@ -109,26 +213,13 @@ def select(problems: Sequence[Problem], n: int, rng: np.random.Generator) -> lis
     return [problems[i] for i in rng.permutation(len(problems))[:n]]
 
 
-def _row(where: str, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{where}: not JSON ({error})") from None
-    if not isinstance(row, dict):
-        raise ValueError(f"{where}: expected one JSON object per line, got {type(row).__name__}")
-    return row
+def require(module: str, extra: str) -> None:
+    """ImportError that names the extra unless `module` is installed; imports nothing."""
+    if importlib.util.find_spec(module) is None:
+        raise ImportError(f"{module} is not installed; it comes with: pip install 'mrt-lib[{extra}]'")
 
 
-def _problem(where: str, row: dict[str, Any]) -> Problem:
-    known = {f.name for f in fields(Problem)}
-    if unknown := sorted(set(row) - known):
-        raise ValueError(f"{where}: unknown field {unknown[0]!r}; the fields are {sorted(known)}")
-    for name in ("id", "task", "question", "answer"):
-        if name not in row:
-            raise ValueError(f"{where}: field {name!r} is missing")
-        if not isinstance(row[name], str) or not row[name]:
-            raise ValueError(f"{where}: field {name!r} must be a non-empty string, got {row[name]!r}")
-    facts = row.get("facts", {})
-    if not isinstance(facts, dict) or not all(isinstance(v, int | str) for v in facts.values()):
-        raise ValueError(f"{where}: field 'facts' must map names to numbers or strings, got {facts!r}")
-    return Problem(**row)
+def load(module: str, extra: str) -> ModuleType:
+    """The imported module; ImportError as in `require`."""
+    require(module, extra)
+    return importlib.import_module(module)

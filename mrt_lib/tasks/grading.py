@@ -15,7 +15,7 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrt_lib.tasks.optional import require
+from mrt_lib.tasks.base import require
 
 WORKER = Path(__file__).with_name("grading_worker.py")
 START_SECONDS = 900.0
@@ -47,9 +47,8 @@ class Grader:
     """Compares answers with gold answers in one worker process.
 
     A process, because nothing else can stop sympy: math-verify's own timeouts need SIGALRM in the main
-    thread, raise in any other, and log a timeout as a plain "wrong". Here a comparison that passes the
-    deadline ends the worker, is wrong, and is added to `ungraded`. Any number of threads may share a
-    grader; they take turns.
+    thread, raise in any other, and log a timeout as a plain "wrong". Here a comparison past the deadline
+    ends the worker, is wrong, and is added to `ungraded`. Threads may share a grader; they take turns.
 
     Attributes:
         ungraded: every answer that could not be graded, in order.
@@ -74,7 +73,9 @@ class Grader:
             with self._lock:
                 verdict = self._compare(gold, answer)
         if verdict.reason:
-            self._record(Ungraded(gold, answer, verdict.reason))
+            self.ungraded.append(Ungraded(gold, answer, verdict.reason))
+            listed = "answers that cannot be graded count as wrong and are listed in `ungraded`"
+            warnings.warn(f"{listed}: {verdict.reason}", RuntimeWarning, stacklevel=3)
         return verdict
 
     def _compare(self, gold: str, answer: str) -> Verdict:
@@ -83,9 +84,7 @@ class Grader:
             worker = self._running()
             line, late = _ask(worker, request, self.deadline * PATIENCE)
             if line:
-                reply = json.loads(line)
-                reason = reply.pop("failure", "")
-                return Verdict(reason=reason) if reason else Verdict(**reply)
+                return Verdict(**json.loads(line))
             _stop(worker)
             if late or worker.returncode == -getattr(signal, "SIGPROF", 1):
                 return Verdict(reason=f"no verdict within {self.deadline:g} s")
@@ -97,13 +96,6 @@ class Grader:
             self._worker, self._owner = _start(), os.getpid()
             weakref.finalize(self, _stop, self._worker)
         return self._worker
-
-    def _record(self, ungraded: Ungraded) -> None:
-        self.ungraded.append(ungraded)
-        message = (
-            f"answers that cannot be graded count as wrong and are listed in `ungraded`: {ungraded.reason}"
-        )
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
 def _start() -> subprocess.Popen[str]:

@@ -21,24 +21,24 @@ def main() -> None:
     limit_memory()
     import math_verify  # noqa: F401 (so that the first request does not pay for the import)
 
-    reply_to(replies, {"ready": True})
+    print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         set_alarm(request["seconds"])
         try:
             reply = grade(request["gold"], request["answer"])
         except Exception as error:
-            reply = {"failure": f"{type(error).__name__}: {error}"[:200]}
+            reply = {"reason": f"{type(error).__name__}: {error}"[:200]}
         set_alarm(0)
-        reply_to(replies, reply)
+        print(json.dumps(reply), file=replies, flush=True)
 
 
 def grade(gold: str, answer: str) -> dict[str, Any]:
     """Whether the gold can be read, and whether the answer equals it.
 
-    No timeouts of math-verify's own: they need the signal handlers of a main thread and turn into a
-    quiet "wrong". The parent's deadline stands in for them. The extraction of plain expressions is left
-    out because it ends in sympy's `parse_expr`, which evaluates text.
+    No timeouts of math-verify's own: they need the signal handlers of a main thread and turn into a quiet
+    "wrong". The parent's deadline stands in for them. The extraction of plain expressions is left out because
+    it ends in sympy's `parse_expr`, which evaluates text.
     """
     from math_verify import LatexExtractionConfig, parse, verify
 
@@ -67,12 +67,6 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     except (ImportError, ValueError, OSError):
         pass
-
-
-def reply_to(stream: Any, reply: dict[str, Any]) -> None:
-    """Write one line."""
-    stream.write(json.dumps(reply) + "\n")
-    stream.flush()
 
 
 if __name__ == "__main__":

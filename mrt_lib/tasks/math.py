@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 from collections import Counter
@@ -13,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mrt_lib.tasks.base import Problem, read_jsonl
-from mrt_lib.tasks.grading import Grader, Ungraded
-from mrt_lib.tasks.math_sources import Fields, Located, Row, Source, get_source, locate, read_row
+from mrt_lib.tasks.base import Problem, read_jsonl, text_digest
+from mrt_lib.tasks.grading import Grader, Verdict
+from mrt_lib.tasks.math_sources import PRESETS, Fields, Located, Row, Source, located
 
 INTEGER = re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+)")
-REMEMBERED = 2**16
 
 
 @dataclass(frozen=True)
@@ -32,37 +30,55 @@ class Dropped:
 class MathTask:
     """Problems with a gold answer in LaTeX or plain text; an answer is right if it equals the gold.
 
-    Equality is math-verify's: 1/2 is 0.5 and 18+1 is 19. `score` expects the answer alone, as
-    `parse_answer` reads it from a box; prose around it makes it wrong.
+    Equality is math-verify's: 1/2 is 0.5 and 18+1 is 19. `score` expects the answer alone, as a template
+    reads it from a box; prose around it makes it wrong.
 
     Attributes:
         name: of the task.
         problems: by split; ids are hashes of the questions, so the same question keeps its id.
         dropped: rows left out: an unreadable gold and, in data sets, an empty or repeated problem.
+        ungraded: answers that count as wrong because they could not be graded (deadline, error, length).
     """
 
     def __init__(
         self,
-        splits: Mapping[str, Iterable[Row]],
+        splits: Mapping[str, Iterable[Row | Located]],
         fields: Fields = Fields(),  # noqa: B008
         name: str = "math",
         deadline: float = 10.0,
+        strict: bool = True,
     ) -> None:
         """Problems from rows at hand.
 
         Args:
-            splits: split to rows.
+            splits: split to rows; a row may come as a pair with the place that errors should name.
             fields: how a row is read.
             name: of the task.
             deadline: seconds of CPU time that grading one answer may take.
+            strict: False drops rows that are no problem, instead of an error.
 
         Raises:
             ImportError: math-verify is missing.
-            ValueError: an empty or repeated problem, or no problem left in a split; split and row,
-                counted from 1, are named.
+            ValueError: an empty or repeated problem, or no problem left in a split; split and row, counted
+                from 1, are named.
         """
-        located = {split: locate(rows, f"{split} row") for split, rows in splits.items()}
-        self._fill(located, fields, name, deadline, strict=True)
+        self.name, self.grader = name, Grader(deadline)
+        self.ungraded = self.grader.ungraded
+        self._right = lru_cache(2**16)(lambda gold, answer: self.grader.compare(gold, answer).right)
+        self.dropped: list[Dropped] = []
+        self.problems: dict[str, list[Problem]] = {}
+        seen: dict[str, str] = {}
+        for split, rows in splits.items():
+            places = located(rows, f"{split} row")
+            found = (self._problem(where, row, fields, seen, strict) for where, row in places)
+            self.problems[split] = [problem for problem in found if problem]
+            if not self.problems[split]:
+                why = f"; the first was dropped: {self.dropped[0]}" if self.dropped else ""
+                raise ValueError(f"{name}: split {split!r} has no problems{why}")
+        if self.dropped:
+            counts = dict(Counter(d.reason for d in self.dropped).most_common(3))
+            message = f"{name}: {len(self.dropped)} rows dropped, listed in `dropped`; mostly {counts}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
 
     @classmethod
     def from_jsonl(
@@ -79,9 +95,7 @@ class MathTask:
             ValueError: as for rows, and for lines that are no JSON objects; file and line are named.
         """
         paths = files if isinstance(files, Mapping) else {"train": files}
-        task = cls.__new__(cls)
-        task._fill({s: read_jsonl(path) for s, path in paths.items()}, fields, name, deadline, strict=True)
-        return task
+        return cls({split: read_jsonl(path) for split, path in paths.items()}, fields, name, deadline)
 
     @classmethod
     def from_dataset(cls, source: str | Source, limit: int | None = None, deadline: float = 10.0) -> MathTask:
@@ -95,11 +109,12 @@ class MathTask:
             deadline: seconds of CPU time that grading one answer may take.
         """
         name = source if isinstance(source, str) else source.dataset
-        source = get_source(source) if isinstance(source, str) else source
-        task = cls.__new__(cls)
-        located = {split: source.rows(split, limit) for split in source.splits}
-        task._fill(located, source.fields, name, deadline, strict=False)
-        return task
+        if isinstance(source, str) and source not in PRESETS:
+            known = f"known: {sorted(PRESETS)}; for other data sets give a Source"
+            raise ValueError(f"unknown preset {source!r}; {known}")
+        source = PRESETS[source] if isinstance(source, str) else source
+        rows = {split: source.rows(split, limit) for split in source.splits}
+        return cls(rows, source.fields, name, deadline, strict=False)
 
     def sample(self, rng: np.random.Generator, n: int, split: str = "train") -> list[Problem]:
         """`n` problems drawn with replacement; ValueError for an unknown split."""
@@ -111,11 +126,9 @@ class MathTask:
     def score(self, problem: Problem, answer_text: str) -> float:
         """1.0 if the answer equals the gold, else 0.0; what cannot be graded is 0.0 and in `ungraded`."""
         answer = answer_text.strip()
-        if not answer:
-            return 0.0
         if _is_integer(problem.answer) and _is_integer(answer):
             return float(_canonical(problem.answer) == _canonical(answer))
-        return float(self._right(problem.answer, answer))
+        return float(answer != "" and self._right(problem.answer, answer))
 
     def answers(self, problem: Problem) -> tuple[str, ...] | None:
         """An integer gold, with and without thousands separators; None for other golds.
@@ -129,40 +142,11 @@ class MathTask:
     def optimal_values(self, episodes: int) -> None:
         """None: no optimal policy is known."""
 
-    @property
-    def ungraded(self) -> list[Ungraded]:
-        """Answers that count as wrong because they could not be graded (deadline, error, length)."""
-        return self.grader.ungraded
-
-    def _fill(
-        self,
-        splits: Mapping[str, Iterable[Located]],
-        fields: Fields,
-        name: str,
-        deadline: float,
-        strict: bool,
-    ) -> None:
-        self.name, self.grader = name, Grader(deadline)
-        self._right = lru_cache(REMEMBERED)(lambda gold, answer: self.grader.compare(gold, answer).right)
-        self.dropped: list[Dropped] = []
-        self.problems: dict[str, list[Problem]] = {}
-        seen: dict[str, str] = {}
-        for split, rows in splits.items():
-            found = (self._problem(where, row, fields, seen, strict) for where, row in rows)
-            self.problems[split] = [problem for problem in found if problem]
-            if not self.problems[split]:
-                why = f"; the first was dropped: {self.dropped[0]}" if self.dropped else ""
-                raise ValueError(f"{name}: split {split!r} has no problems{why}")
-        if self.dropped:
-            counts = dict(Counter(d.reason for d in self.dropped).most_common(3))
-            message = f"{name}: {len(self.dropped)} rows dropped, listed in `dropped`; mostly {counts}"
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
-
     def _problem(
         self, where: str, row: Row, fields: Fields, seen: dict[str, str], strict: bool
     ) -> Problem | None:
         try:
-            question, gold = read_row(where, row, fields)
+            question, gold = fields.read(where, row)
             if question in seen:
                 raise ValueError(f"{where}: repeats the problem at {seen[question]}")
         except ValueError as error:
@@ -174,15 +158,12 @@ class MathTask:
         if reason := self._unreadable(gold):
             self.dropped.append(Dropped(where, reason))
             return None
-        digest = hashlib.sha256(question.encode(errors="surrogatepass")).hexdigest()[:16]
         answer = _canonical(gold) if _is_integer(gold) else gold
-        return Problem(f"{self.name}:{digest}", self.name, question, answer)
+        return Problem(f"{self.name}:{text_digest(question)}", self.name, question, answer)
 
     def _unreadable(self, gold: str) -> str:
         """Why a gold is of no use, or ""; an integer needs no grader to be read."""
-        if _is_integer(gold):
-            return ""
-        verdict = self.grader.compare(gold, gold)
+        verdict = Verdict(True, True) if _is_integer(gold) else self.grader.compare(gold, gold)
         if verdict.reason or not verdict.gold_read:
             return f"unreadable gold: {verdict.reason or 'no mathematics'}"
         return "" if verdict.right else "unreadable gold: it does not equal itself"

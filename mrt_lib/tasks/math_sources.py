@@ -7,26 +7,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from mrt_lib.tasks.optional import load
+from mrt_lib.tasks.base import load
+from mrt_lib.thoughts.templates import last_boxed
 
 Row = Mapping[str, Any]
 Located = tuple[str, Row]
-
-
-def _after_hashes(text: str) -> str:
-    return text.rpartition("####")[2] if "####" in text else ""
-
-
-def _last_box(text: str) -> str:
-    from mrt_lib.thoughts.templates import last_boxed
-
-    return last_boxed(text)
-
-
 EXTRACT: dict[str, Callable[[str], str]] = {
-    "whole": lambda text: text,
-    "after ####": _after_hashes,
-    "last box": _last_box,
+    "whole": str,
+    "after ####": lambda text: text.rpartition("####")[2] if "####" in text else "",
+    "last box": last_boxed,
 }
 
 
@@ -50,6 +39,23 @@ class Fields:
         if self.extract not in EXTRACT:
             raise ValueError(f"unknown extract {self.extract!r}; known: {sorted(EXTRACT)}")
 
+    def read(self, where: str, row: Row) -> tuple[str, str]:
+        """Question and gold answer, stripped; ValueError where one is missing, empty or not text."""
+        texts = []
+        for name in (self.question, self.answer):
+            if name not in row:
+                raise ValueError(f"{where}: field {name!r} is missing; the row has {sorted(row)}")
+            x = row[name]
+            if isinstance(x, bool) or not isinstance(x, str | int | float) or not str(x).strip():
+                raise ValueError(f"{where}: field {name!r} must be a non-empty text or a number, got {x!r}")
+            texts.append(str(x).strip())
+        gold = EXTRACT[self.extract](texts[1]).strip()
+        if not gold:
+            raise ValueError(f"{where}: field {self.answer!r} holds no gold answer ({self.extract})")
+        if gold in self.skip:
+            raise ValueError(f"{where}: the gold answer is {gold!r}")
+        return texts[0], gold
+
 
 @dataclass(frozen=True)
 class Source:
@@ -71,57 +77,24 @@ class Source:
         """The first `limit` rows of one of our splits; ImportError without `datasets`."""
         theirs = self.splits[split]
         data = load("datasets", "math").load_dataset(self.dataset, self.config, split=theirs)
-        return islice(locate(data, f"{self.dataset} [{theirs}] row"), limit)
+        return islice(located(data, f"{self.dataset} [{theirs}] row"), limit)
 
 
 # Field names as published; the data sets have no test split where our "test" reads their "train".
+BOTH, TEST = {"train": "train", "test": "test"}, {"test": "train"}
+PROBLEM = Fields("problem")
 PRESETS = {
-    "gsm8k": Source(
-        "openai/gsm8k", {"train": "train", "test": "test"}, Fields(extract="after ####"), config="main"
-    ),
-    "math500": Source("HuggingFaceH4/MATH-500", {"test": "test"}, Fields("problem")),
-    "aime2024": Source("HuggingFaceH4/aime_2024", {"test": "train"}, Fields("problem")),
-    "aime2025": Source("MathArena/aime_2025", {"test": "train"}, Fields("problem")),
+    "gsm8k": Source("openai/gsm8k", BOTH, Fields(extract="after ####"), config="main"),
+    "math500": Source("HuggingFaceH4/MATH-500", {"test": "test"}, PROBLEM),
+    "aime2024": Source("HuggingFaceH4/aime_2024", TEST, PROBLEM),
+    "aime2025": Source("MathArena/aime_2025", TEST, PROBLEM),
     "numinamath": Source(
         "AI-MO/NuminaMath-1.5", {"train": "train"}, Fields("problem", skip=("proof", "notfound"))
     ),
-    "numinamath_cot": Source(
-        "AI-MO/NuminaMath-CoT",
-        {"train": "train", "test": "test"},
-        Fields("problem", "solution", extract="last box"),
-    ),
+    "numinamath_cot": Source("AI-MO/NuminaMath-CoT", BOTH, Fields("problem", "solution", "last box")),
 }
 
 
-def get_source(name: str) -> Source:
-    """The preset of that name; ValueError lists the known names."""
-    if name not in PRESETS:
-        raise ValueError(
-            f"unknown preset {name!r}; known: {sorted(PRESETS)}; for other data sets give a Source"
-        )
-    return PRESETS[name]
-
-
-def locate(rows: Iterable[Row], where: str) -> Iterator[Located]:
-    """Each row with the place it stands at, counted from 1."""
-    return ((f"{where} {i}", row) for i, row in enumerate(rows, start=1))
-
-
-def read_row(where: str, row: Row, fields: Fields) -> tuple[str, str]:
-    """Question and gold answer, stripped; ValueError where one is missing, empty or not text."""
-    question, answer = _text(where, row, fields.question), _text(where, row, fields.answer)
-    gold = EXTRACT[fields.extract](answer).strip()
-    if not gold:
-        raise ValueError(f"{where}: field {fields.answer!r} holds no gold answer ({fields.extract})")
-    if gold in fields.skip:
-        raise ValueError(f"{where}: the gold answer is {gold!r}")
-    return question, gold
-
-
-def _text(where: str, row: Row, name: str) -> str:
-    if name not in row:
-        raise ValueError(f"{where}: field {name!r} is missing; the row has {sorted(row)}")
-    value = row[name]
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-        raise ValueError(f"{where}: field {name!r} must be a non-empty text or a number, got {value!r}")
-    return str(value).strip()
+def located(rows: Iterable[Row | Located], where: str) -> Iterator[Located]:
+    """Each row with the place it stands at, counted from 1 unless it says so itself."""
+    return (r if isinstance(r, tuple) else (f"{where} {i}", r) for i, r in enumerate(rows, start=1))

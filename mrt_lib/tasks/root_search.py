@@ -53,23 +53,15 @@ class RootSearch:
     @cached_property
     def problems(self) -> dict[str, list[Problem]]:
         """All problems by split: a hash of function, b and N, so ranges share no test problem."""
-        splits: dict[str, list[Problem]] = {name: [] for name in SPLITS}
-        for b in OFFSETS:
-            for x in range(1, self.candidates + 1):
-                problem = self.problem(x, b)
-                splits[_split_of(problem)].append(problem)
-        return splits
+        found = [self.problem(x, b) for b in OFFSETS for x in range(1, self.candidates + 1)]
+        return {name: [p for p in found if _bucket(p) in buckets] for name, buckets in SPLITS.items()}
 
     def problem(self, x: int, b: int) -> Problem:
         """The problem with root `x` and offset `b`."""
         target = self.evaluate(x, b)
         question = f"{self.function} = {self.digits(target)} b = {b} in 1 {self.candidates}"
-        facts: dict[str, int | str] = {
-            "b": b,
-            "candidates": self.candidates,
-            "function": self.function,
-            "target": target,
-        }
+        facts: dict[str, int | str] = {"b": b, "candidates": self.candidates}
+        facts |= {"function": self.function, "target": target}
         return Problem(f"{self.name}:b={b}:N={target}", self.name, question, str(x), facts)
 
     def evaluate(self, x: int, b: int) -> int:
@@ -113,7 +105,6 @@ class RootSearch:
         return np.minimum(1.0, settled / self.candidates)
 
 
-def _split_of(problem: Problem) -> str:
+def _bucket(problem: Problem) -> int:
     key = "{function}:{b}:{target}".format(**problem.facts)
-    bucket = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
-    return next(name for name, buckets in SPLITS.items() if bucket in buckets)
+    return int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100

@@ -28,7 +28,7 @@ class Stage:
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.stop:
             raise ValueError(f"a stage from step {self.start} to step {self.stop} has no steps")
-        _check_positive(self, "thinking_tokens", "episodes")
+        _check_positive(self, "thinking_tokens", "episodes", where="stage: ")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Imitation:
     tokens: int = 1024
 
     def __post_init__(self) -> None:
-        _check_positive(self, "steps", "tokens")
+        _check_positive(self, "steps", "tokens", where="imitation.")
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,10 @@ class TrainConfig:
         return next((stage for stage in self.stages if step < stage.stop), whole)
 
 
-def _check_positive(config: object, *names: str) -> None:
+def _check_positive(config: object, *names: str, where: str = "") -> None:
     for name in names:
         if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
+            raise ValueError(f"{where}{name} must be at least 1, got {getattr(config, name)}")
 
 
 def _check_stages(stages: Sequence[Stage], steps: int) -> None:

@@ -7,7 +7,8 @@ run that was killed at any moment goes on from its newest checkpoint and ends in
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -35,9 +36,8 @@ from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.thoughts.traces import save_traces
 from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.guards import check_budget, deferred_interrupt, memory_advice
-from mrt_lib.training.imitation import imitate
 from mrt_lib.training.lora import Learner
-from mrt_lib.training.supervised import warmup_cosine
+from mrt_lib.training.supervised import imitate, warmup_cosine
 from mrt_lib.training.token_rows import token_row
 from mrt_lib.training.updates import rescored, update
 
@@ -108,13 +108,19 @@ class Trainer:
         self._enter(number)
         if number % self.config.snapshot_every == 0:
             self.learner.snapshot()
-        learn = self._imitate if hasattr(self.arm, "keep") else self._reinforce
-        row = {"step": number, **learn(number)}
+        imitates = hasattr(self.arm, "keep")
+        seed = self._seed(IMITATED if imitates else REINFORCED, number)
+        with self._awake():
+            self.rollouts = self._collect(number, seed)
+            kept = cast(ImitationArm, self.arm).keep(self.policy, self.rollouts, seed) if imitates else []
+        updating, horizon = time.perf_counter(), self.config.budget(number).episodes
+        learnt = self._imitate(kept, seed) if imitates else self._reinforce(number, horizon)
+        ended = time.perf_counter()
+        row = {"step": number, **describe(self.rollouts, horizon), **learnt}
         row |= {f"{name}_tokens": self.policy.tokens[name] for name in ("policy", "prover")}
         row |= {f"{name}_seconds": self.policy.seconds[name] for name in ("generate", "prove")}
-        row["seconds"] = time.perf_counter() - started
-        self.log.append(row)
-        return row
+        self.log.append(row | {"update_seconds": ended - updating, "seconds": ended - started})
+        return self.log[-1]
 
     def state(self) -> dict:
         """What `load` needs to go on."""
@@ -171,20 +177,25 @@ class Trainer:
             tokens = self.config.budget(step).thinking_tokens
             self.policy.thinking = replace(self.policy.thinking, max_new_tokens=tokens)
 
+    @contextmanager
+    def _awake(self) -> Iterator[None]:
+        """Within it, an engine with weights of its own has the newest ones."""
+        if self.engine is None:
+            yield
+            return
+        self.engine.load_weights(self.learner.sampler.named_parameters())
+        try:
+            yield
+        finally:
+            self.engine.sleep()
+
     def _collect(self, step: int, seed: int) -> list[Rollout]:
-        """The step's rollouts; the engine stays awake."""
-        if self.engine is not None:
-            self.engine.load_weights(self.learner.sampler.named_parameters())
         rollouts = self.arm.collect(self.policy, self._draw(step), self.config.group, seed)
         if not rollouts:
             raise ValueError("the arm collected no rollouts; `collect` must return `group` for each problem")
         if step == 0:
             check_budget(self.policy, rollouts, self.config.budget(0).episodes)
         return rollouts
-
-    def _sleep(self) -> None:
-        if self.engine is not None:
-            self.engine.sleep()
 
     def _draw(self, step: int) -> list[Problem]:
         """The step's problems: every problem once before any comes again, in a new order each round."""
@@ -199,51 +210,31 @@ class Trainer:
     def _seed(self, use: int, step: int) -> int:
         return int(np.random.SeedSequence((self.config.seed, use, step)).generate_state(1)[0])
 
-    def _reinforce(self, step: int) -> Row:
-        config, arm = self.config, cast(Arm, self.arm)
-        horizon = config.budget(step).episodes
-        try:
-            self.rollouts = self._collect(step, self._seed(REINFORCED, step))
-        finally:
-            self._sleep()
-        advantages = arm.credit(self.rollouts, horizon)
-        updating = time.perf_counter()
+    def _reinforce(self, step: int, horizon: int) -> Row:
+        config = self.config
+        advantages = cast(Arm, self.arm).credit(self.rollouts, horizon)
         rate = warmup_cosine(step, config.steps, config.warmup, config.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        pairs = zip(self.rollouts, advantages, strict=True)
-        rows = [token_row(self.base, r, a) for r, a in pairs]
+        rows = [token_row(self.base, r, a) for r, a in zip(self.rollouts, advantages, strict=True)]
         gap: Row = {}
         if self.engine is not None:
             rows, gap = rescored(self.learner.model, rows, config.temperature, config.micro_batch_tokens)
-        groups, limit = (
-            [r.group for r in self.rollouts],
-            config.budget(step).thinking_tokens + config.answer_tokens,
-        )
-        learnt = update(self.learner, self.optimizer, rows, groups, config, limit)
-        learnt["update_seconds"] = time.perf_counter() - updating
+        limit = config.budget(step).thinking_tokens + config.answer_tokens
+        learnt = update(self.learner, self.optimizer, rows, [r.group for r in self.rollouts], config, limit)
         size = float(np.mean(np.abs(np.concatenate(advantages))))
-        return {"learning_rate": rate, **describe(self.rollouts, horizon), "advantage": size, **learnt, **gap}
+        return {"learning_rate": rate, "advantage": size, **learnt, **gap}
 
-    def _imitate(self, step: int) -> Row:
-        seed, arm = self._seed(IMITATED, step), cast(ImitationArm, self.arm)
-        try:
-            self.rollouts = self._collect(step, seed)
-            kept = arm.keep(self.policy, self.rollouts, seed)
-        finally:
-            self._sleep()
+    def _imitate(self, kept: Sequence[Rollout], seed: int) -> Row:
         if not kept:
             right = np.mean([r.reward for r in self.rollouts])
             raise ValueError(
-                f"step {step}: none of {len(self.rollouts)} rollouts, {right:.1%} of them right, is left to "
-                f"imitate by {_shown(arm)}; raise group or thinking_tokens, or take easier problems"
+                f"step {len(self.log)}: none of {len(self.rollouts)} rollouts, {right:.1%} of them right, is "
+                f"left to imitate by {_shown(self.arm)}; raise group or thinking_tokens, or take easier problems"
             )
-        updating = time.perf_counter()
         rows = [token_row(self.base, r, np.zeros(r.tokens)) for r in kept]
-        learnt = imitate(self.learner, rows, self.config, seed)
-        learnt["update_seconds"] = time.perf_counter() - updating
-        shown = describe(self.rollouts, self.config.budget(step).episodes)
-        return {**shown, "kept": len(kept), "kept_share": len(kept) / len(self.rollouts), **learnt}
+        shares = {"kept": len(kept), "kept_share": len(kept) / len(self.rollouts)}
+        return {**shares, **imitate(self.learner, rows, self.config, seed)}
 
 
 def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], None]) -> list[Row]:
