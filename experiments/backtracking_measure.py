@@ -1,4 +1,4 @@
-"""What is measured on a model that goes back: J by attempt and by token, ways back, votes, streams."""
+"""What is measured on a model that goes back: J by attempt and by token, backtracks, votes, streams."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test(reasoner: Reasoner) -> dict[str, np.ndarray]:
         at_tokens: (problems, budgets) mean J at `TOKEN_GRID`.
         regret_oracle: (problems, 3) normalised regret at `REGRET_BUDGETS`.
         thought_tokens, finished: (problems,) mean length, share of thoughts that end themselves.
-        way_problem, way_line, way_right, way_before, way_after, way_redone: one entry for each way back
+        way_problem, way_line, way_right, way_before, way_after, way_redone: one entry for each backtrack
             from a wrong attempt, see `WayBack`.
         lines .. judgement_error: what the traces got right, see `recipes.backtracking.checks.skills`.
         maj_right, maj_tokens: (problems, 4) majority of 1, 2, 4 and 8 samples within the training context.

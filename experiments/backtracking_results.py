@@ -27,7 +27,7 @@ ORDER = ("untrained", "warm_start", "rise", "star", "mrt_star", "grpo", *MRT_RL)
 
 @dataclass(frozen=True)
 class Tested:
-    """The tested seeds of one arm: run.json of each, arrays stacked over seeds, ways back joined per seed."""
+    """The tested seeds of one arm: run.json of each, arrays stacked over seeds, backtracks by seed."""
 
     arm: str
     facts: list[dict[str, Any]]
@@ -141,18 +141,18 @@ def lead_at_spent_tokens(
 
 
 def mean_gain(own: Tested) -> list[float]:
-    """Mean J after minus J before of the ways back of each seed."""
+    """Mean J after minus J before of the backtracks of each seed."""
     return [float(np.mean(ways["after"] - ways["before"])) for ways in own.ways]
 
 
 def right_lines(own: Tested) -> list[float]:
-    """Share of the ways back to the right line, of each seed."""
+    """Share of the backtracks to the right line, of each seed."""
     return [float(np.mean(ways["line"] == ways["right"])) for ways in own.ways]
 
 
 def loss(run: BacktrackingRun) -> float:
     """Mean loss over the second half of a warm start, in nats per learnt token."""
-    log = pd.read_csv(run.folder / "log.csv").loss
+    log = pd.read_csv(run.folder / "log.csv.gz").loss
     return float(log[len(log) // 2 :].mean())
 
 

@@ -194,7 +194,7 @@ def _tokens_ratio(arm: ArmRuns, kinds: tuple[str, ...]) -> Interval:
 
 
 def _policy_tokens(rows: np.ndarray) -> np.ndarray:
-    """Sampled tokens per problem; these methods use no judge."""
+    """Sampled tokens per problem; these methods use no verifier."""
     return rows[KINDS.index("policy")]
 
 

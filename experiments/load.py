@@ -70,7 +70,7 @@ def logs(arm: ArmRuns, runs: Path = RUNS) -> pd.DataFrame:
     """
     frames = []
     for seed, facts in zip(arm.seeds, arm.facts, strict=True):
-        frame = pd.read_csv(runs / Run(**facts["run"]).name / "log.csv")
+        frame = pd.read_csv(runs / Run(**facts["run"]).name / "log.csv.gz")
         frame = frame.assign(arm=arm.run.arm, base=arm.run.base, task=arm.run.task, seed=seed)
         frame["rollouts"], frame["steps"] = arm.run.prompts * arm.run.group, arm.run.steps
         frame["tokens"] = frame.policy_tokens.cumsum()

@@ -1,4 +1,4 @@
-"""Raw records of a run: run.json, log.csv and arrays.npz in a folder of its name."""
+"""Raw records of a run: run.json, log.csv.gz and arrays.npz in a folder of its name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mrt_lib.files import write_csv, write_json
+from mrt_lib.files import write_json
 
 RUNS, SCRATCH = Path("data/results/runs"), Path("build/experiments")
 TOTALS = ("policy_tokens", "prover_tokens", "generate_seconds", "prove_seconds", "update_seconds", "seconds")
@@ -25,7 +25,9 @@ def write_run(
     """run.json comes last: a folder that has it is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     if log:
-        write_csv(folder / "log.csv", [{key: float(f"{x:.6g}") for key, x in row.items()} for row in log])
+        rounded = [{key: float(f"{x:.6g}") for key, x in row.items()} for row in log]
+        packing = {"method": "gzip", "mtime": 0}  # the same log is the same file
+        pd.DataFrame(rounded).to_csv(folder / "log.csv.gz", index=False, compression=packing)
     if arrays:
         with (folder / "arrays.tmp").open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **{n: _shrink(a) for n, a in arrays.items()})

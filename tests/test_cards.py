@@ -1,6 +1,7 @@
 """Every shipped folder has a card, and the card of the results explains every name that is in them."""
 
 import csv
+import gzip
 import json
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 MODELS = sorted(path.parent for path in Path("data/models").rglob("*.safetensors"))
 RESULTS = Path("data/results")
 CARD = (RESULTS / "README.md").read_text()
-FILES = sorted(p for p in RESULTS.rglob("*") if p.suffix in {".csv", ".npz"} or p.name == "run.json")
+FILES = sorted(p for p in RESULTS.rglob("*") if p.suffix in {".csv", ".gz", ".npz"} or p.name == "run.json")
 
 
 def first_column(text):
@@ -36,6 +37,9 @@ def explained(path):
 def names(path):
     if path.suffix == ".csv":
         with path.open(newline="") as file:
+            return next(csv.reader(file))
+    if path.suffix == ".gz":
+        with gzip.open(path, "rt") as file:
             return next(csv.reader(file))
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:

@@ -1,12 +1,12 @@
-"""MRT (RL) for backtracking: a way back is paid for what it is worth (paper, section 8 and Figure 13).
+"""MRT (RL) for backtracking: a backtrack is paid for what it is worth (paper, section 8 and Figure 13).
 
     z_0            first attempt, sampled once for the whole group: given, not learnt
-    z_1, z_2, ...  ways back and redone attempts: on-policy, with an answer in the end
-    R_i = outcome + alpha * sum over ways back of (J after - J before)
+    z_1, z_2, ...  backtracks and redone attempts: on-policy, with an answer in the end
+    R_i = outcome + alpha * sum over backtracks of (J after - J before)
     A_i = (R_i - mean R) / std R     for every token after z_0
 
 One scalar for the rollout, as in the paper; what differs from GRPO is that rollouts are compared on what they
-make of the same first attempt, and that a way back counts before it is known whether the redo succeeds.
+make of the same first attempt, and that a backtrack counts before it is known whether the redo succeeds.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MRTBacktrack:
 
 
 def information_gains(tokenizer: PreTrainedTokenizerBase, trace: Trace) -> list[float]:
-    """J after minus J before of every way back in a valued trace."""
+    """J after minus J before of every backtrack in a valued trace."""
     gains = np.diff(trace.values)
     texts = (decode(tokenizer, trace.episode(j)) for j in range(trace.n_episodes))
     return [float(gain) for gain, text in zip(gains, texts, strict=True) if is_backtrack(text)]

@@ -143,7 +143,7 @@ def is_right(problem: Problem, attempt: Attempt) -> bool:
 
 
 def decided(attempts: Sequence[Attempt]) -> tuple[bool, ...]:
-    """What a judge who cannot search copies into the answer: the decisions of the newest attempt."""
+    """What a meta-prover that cannot search copies into the answer: the decisions of the newest attempt."""
     return attempts[-1].taken if attempts else ()
 
 

@@ -25,7 +25,7 @@ from recipes.root_search.base import build_model, log_uniform, train_and_save, w
 
 TASK = SubsetSum()
 NAME = "backtracker"
-# In tokens. The training context has room for an attempt, a way back and a redo from the first line.
+# In tokens. The training context has room for an attempt, a backtrack and a redo from the first line.
 ATTEMPT_TOKENS, BACK_TOKENS, ANSWER_TOKENS = 1 + 4 * TASK.numbers, 4, 2 * TASK.numbers + 1
 CONTEXT = ATTEMPT_TOKENS + BACK_TOKENS + ATTEMPT_TOKENS
 AROUND = TASK.numbers + 4 + 3 + ANSWER_TOKENS  # of a valued prefix: prompt, "time up </think>" and answer
@@ -51,7 +51,7 @@ def demonstrate(tokenizer: PreTrainedTokenizerFast, problem: Problem, rng: np.ra
 
     A share of the traces is cut anywhere in its last attempt by the forced-termination text. Another share
     only teaches to answer, after the thought of a better searcher, which is not learnt: so that the
-    judge sees the right attempts and right ways back that chance seldom finds.
+    meta-prover sees the right attempts and right backtracks that chance seldom finds.
     """
     if rng.random() < CALIBRATION_SHARE:
         count = int(rng.integers(CALIBRATION_LONGEST + 1))

@@ -28,7 +28,7 @@ from recipes.backtracking.text import read_prefix
 from recipes.root_search.checks import ROLLOUTS, share, write_card
 
 ATTEMPTS = 4
-THINKING = 200  # tokens: four attempts and the ways back need less
+THINKING = 200  # tokens: four attempts and the backtracks need less
 SKILLS = ("number", "rule", "arithmetic")
 
 
@@ -51,8 +51,9 @@ def grade_lines(problem: Problem, attempts: Sequence[Attempt]) -> Counter[str]:
 
 
 def true_value(problem: Problem, attempts: Sequence[Attempt]) -> float | None:
-    """The value of a prefix under a perfect judge: 0 where what is `decided` is wrong, else a coin for each
-    other line. None where a line of the thought is wrong.
+    """The value of a prefix under a perfect meta-prover; None where a line of the thought is wrong.
+
+    0 where what is `decided` is wrong, else a coin for each other line.
     """
     right = grade_lines(problem, attempts)
     if any(right[skill] < right["lines"] for skill in SKILLS):
@@ -140,7 +141,7 @@ A Qwen3 of 0.8M parameters that this repository trained from random weights on d
 
 Quality on every fourth test problem (mean with 95% bootstrap interval over problems; {rollouts} rollouts
 each at temperature 1; J is exact). `judgement_error` is the mean distance of J from the value under a perfect
-judge, where that is known. Made by `python -m recipes.backtracking.checks`.
+meta-prover, where that is known. Made by `python -m recipes.backtracking.checks`.
 
 {table}
 """

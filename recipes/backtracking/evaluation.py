@@ -1,4 +1,4 @@
-"""What ways back are worth: J before and after each, and whether it names the right line."""
+"""What backtracks are worth: J before and after each, and whether it names the right line."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _of_trace(
 def by_attempt(found: Evaluation, tokenizer: PreTrainedTokenizerBase, attempts: int) -> np.ndarray:
     """J before the first attempt and after 1 .. `attempts`, shape (problems, rollouts, attempts + 1).
 
-    A way back is no attempt. A trace with fewer keeps its last J.
+    A backtrack is no attempt. A trace with fewer keeps its last J.
     """
     rows = []
     for trace in found.traces:

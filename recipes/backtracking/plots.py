@@ -1,4 +1,4 @@
-"""The figures of backtracking: accuracy against tokens, and what ways back are worth."""
+"""The figures of backtracking: accuracy against tokens, and what backtracks are worth."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def draw_accuracy(frame: pd.DataFrame, context: int, best: str) -> Figure:
 
 
 def draw_ways_back(gains: Mapping[str, Sequence[float]], ax: Axes) -> Axes:
-    """Histogram of J(after) - J(before) for each arm, as a share of its ways back (paper, Figure 16).
+    """Histogram of J(after) - J(before) for each arm, as a share of its backtracks (paper, Figure 16).
 
     Args:
-        gains: by arm, one number in [-1, 1] for each way back, all seeds together.
+        gains: by arm, one number in [-1, 1] for each backtrack, all seeds together.
         ax: where to draw.
     """
     edges = np.array([-1, -0.02, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0])

@@ -41,7 +41,7 @@ def is_backtrack(episode: str) -> bool:
 def newest_in_full(text: str, lines: int) -> str:
     """The newest whole attempt of a thought, from Line 1 on; "" if there is none.
 
-    It is all that a way back needs, so a long stream of attempts fits into a short context.
+    It is all that a backtrack needs, so a long stream of attempts fits into a short context.
     """
     whole = [a for a in read_prefix(text, lines)[0] if len(a.lines) == lines]
     return thought_text([replace(whole[-1], back_to=None)]) if whole else ""

@@ -1,4 +1,4 @@
-"""The small reasoners that this repository trains itself: a good judge, a poor explorer.
+"""The small reasoners that this repository trains itself: a good meta-prover, a poor explorer.
 
 `python -m recipes.root_search.base` trains a draft from scratch and calibrates it to the base; the weak and
 the strong reasoner continue from the base with demonstrations that explore worse or better, so that
@@ -39,7 +39,7 @@ class Recipe:
         longest: most trials in a demonstration; the number is log-uniform in 1..longest.
         calibration: share of examples that only teach to answer: a better explorer's thought, which
             is not learnt, then a forced answer, equally likely anywhere in the interval that is left.
-            They show the judge the small intervals that the demonstrations seldom reach.
+            They show the meta-prover the small intervals that the demonstrations seldom reach.
         start: the reasoner to continue from, or "" for random weights.
         config: optimiser settings.
     """

@@ -1,4 +1,4 @@
-"""Is a base reasoner a good judge and a poor explorer? Measured on held-out problems.
+"""Is a base reasoner a good meta-prover and a poor explorer? Measured on held-out problems.
 
 `python -m recipes.root_search.checks` writes quality.json and a model card beside the weights
 and puts the default task's numbers into the summary.
@@ -84,7 +84,7 @@ def _next_interval(trial: Trial, interval: tuple[int, int]) -> tuple[int, int]:
 
 
 def consistent_values(task: RootSearch, problem: Problem, trials: Sequence[Trial | None]) -> list[float]:
-    """1/|interval left| at every prefix up to the first mistake: what a perfect judge's J is."""
+    """1/|interval left| at every prefix up to the first mistake: what a perfect meta-prover's J is."""
     interval, values = (1, task.candidates), [1 / task.candidates]
     for trial in trials:
         if trial is None or trial != judge(task, problem, trial.guess, interval):
@@ -107,7 +107,7 @@ def skills(found: Evaluation, tokenizer: PreTrainedTokenizerBase, task: RootSear
         Counts, shape (problems,): "trials" and, of them, right "format", "arithmetic", "verdict" and
         "interval"; "prefixes" without a mistake and, summed over them, "judgement_error", the distance
         of J from 1/|interval left|. "search", shape (problems, episodes + 1): mean value that a perfect
-        judge would give after 0 .. `EPISODES` trials, a trace keeping its value at its first mistake.
+        meta-prover would give after 0 .. `EPISODES` trials, a trace keeping its value at its first mistake.
     """
     names = (*SKILLS, "trials", "prefixes", "judgement_error")
     rows = {name: np.zeros(len(found.problems)) for name in names}
