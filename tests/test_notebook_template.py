@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mrt_lib import packages
+from mrt_lib.provenance import ROOT
+from tools import environment
 from tools import notebook_template as template
 
 
@@ -51,15 +52,36 @@ def test_the_head_refuses_a_file_name_without_a_number(file):
 def test_the_setup_cell_is_short_and_loads_nothing_heavy():
     assert len(template.SETUP.splitlines()) <= 20
     code = f"{template.SETUP}\nprint(sorted({{'torch', 'numpy', 'transformers'}} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=template.ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
-def test_without_the_library_the_setup_cell_says_what_to_run(tmp_path):
-    code = f"import sys\nsys.modules['mrt_lib'] = None\n{template.SETUP}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+def run_elsewhere(cwd, after):
+    """The set-up cell in a process of its own, by a Python that has not this checkout on its path."""
+    code = f"import sys\nsys.path[:] = [p for p in sys.path if p != {str(ROOT)!r}]\n"
+    code += "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"
+    code += f"{template.SETUP}\n{after}"
+    return subprocess.run([sys.executable, "-P", "-c", code], cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("folder", [".", "notebooks", "docs/figures"])
+def test_the_setup_cell_finds_the_repository_from_any_folder_in_it(folder):
+    after = "import experiments, mrt_lib, recipes\nprint(os.getcwd(), mrt_lib.__file__, recipes.__file__)"
+    done = run_elsewhere(ROOT / folder, after)
+    expected = [ROOT / "notebooks", ROOT / "mrt_lib/__init__.py", ROOT / "recipes/__init__.py"]
+    assert done.stdout.split() == list(map(str, expected)), done.stderr
+
+
+def test_outside_the_repository_the_setup_cell_says_where_to_open_it(tmp_path):
+    done = run_elsewhere(tmp_path, "")
     assert done.returncode == 1
-    assert "make lab" in done.stderr.splitlines()[-1]
+    assert "inside the repository" in done.stderr.splitlines()[-1]
+
+
+def test_a_kernel_without_the_packages_is_told_which_to_choose(monkeypatch):
+    monkeypatch.setattr(environment, "installed", {"torch": "2.13.0", "packaging": "25"}.get)
+    with pytest.raises(RuntimeError, match=r"lacks transformers>=.*, numpy>=.*make lab"):
+        environment.prepare(hosted=False)
 
 
 @pytest.fixture
@@ -90,34 +112,24 @@ def hosted(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("variable", "where"), [("COLAB_RELEASE_TAG", "colab"), ("KAGGLE_KERNEL_RUN_TYPE", "kaggle")]
 )
-def test_a_hosted_runtime_clones_once_and_installs_only_the_library(hosted, monkeypatch, variable, where):
-    present = dict.fromkeys(map(packages.name_of, packages.HOSTED), "99")
-    monkeypatch.setattr(packages, "installed", present.get)
-    monkeypatch.setattr(packages, "stale_packages", list)
+def test_a_hosted_runtime_clones_once_and_installs_nothing_else(hosted, monkeypatch, variable, where):
+    monkeypatch.setattr(environment, "installed", dict.fromkeys(environment.HOSTED, "99").get)
+    monkeypatch.setattr(environment, "stale_packages", list)
     hosted(**{variable: "x"})
     commands = hosted()
-    assert [c[0] for c in commands if "clone" in c] == ["git"]
+    assert [c[:2] for c in commands] == [["git", "clone"]]
     assert commands[0][3] == template.repository()
     assert Path.cwd() == Path(commands[0][4]) / "notebooks"
     assert Path.cwd().parts[-3:] == (where, "mrt", "notebooks")
-    installs = [c for c in commands if "pip" in c]
-    assert installs
-    assert all("--no-deps" in c and c[-1] == str(packages.ROOT) for c in installs)
 
 
 def test_what_is_missing_comes_at_pinned_versions_and_torch_stays(monkeypatch):
     commands = []
     monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
-    versions = {
-        "mrt-lib": "0",
-        "transformers": "5.0.0",
-        "torch": "2.10.0+cu128",
-        "numpy": "2.0.2",
-        "pyarrow": "18.1",
-    }
-    monkeypatch.setattr(packages, "installed", versions.get)
-    packages.install_missing()
-    tested = packages.pinned_versions()
+    versions = {"transformers": "5.0.0", "torch": "2.10.0+cu128", "numpy": "2.0.2", "pyarrow": "18.1"}
+    monkeypatch.setattr(environment, "installed", versions.get)
+    environment.install_missing()
+    tested = environment.pinned_versions()
     (command,) = commands
     assert f"transformers=={tested['transformers']}" in command
     assert f"peft=={tested['peft']}" in command
@@ -128,20 +140,21 @@ def test_what_is_missing_comes_at_pinned_versions_and_torch_stays(monkeypatch):
 def test_a_replaced_package_asks_for_a_restart(monkeypatch):
     import numpy
 
-    monkeypatch.setattr(packages, "installed", {"numpy": "9.9.9"}.get)
+    monkeypatch.setattr(environment, "required", list)
+    monkeypatch.setattr(environment, "installed", {"numpy": "9.9.9"}.get)
     with pytest.raises(
         RuntimeError, match=f"restart the runtime.*numpy {numpy.__version__} is loaded, 9.9.9"
     ):
-        packages.prepare(hosted=False)
+        environment.prepare(hosted=False)
 
 
-@pytest.mark.parametrize("name", [*packages.KEEP, *map(packages.name_of, packages.HOSTED)])
+@pytest.mark.parametrize("name", [*environment.KEEP, *environment.HOSTED])
 def test_every_package_that_the_cell_may_install_or_keep_is_compared(monkeypatch, name):
     loaded = types.SimpleNamespace(__version__="1.0+cu130")
-    monkeypatch.setitem(sys.modules, packages.KEEP.get(name, name), loaded)
+    monkeypatch.setitem(sys.modules, environment.KEEP.get(name, name), loaded)
     for same in ("1.0", "1.0+cu130"):
-        monkeypatch.setattr(packages, "installed", {name: same}.get)
-        assert packages.stale_packages() == []
+        monkeypatch.setattr(environment, "installed", {name: same}.get)
+        assert environment.stale_packages() == []
     for other in ("1.1", "1.0+cpu"):
-        monkeypatch.setattr(packages, "installed", {name: other}.get)
-        assert packages.stale_packages() == [f"{name} 1.0+cu130 is loaded, {other} is installed"]
+        monkeypatch.setattr(environment, "installed", {name: other}.get)
+        assert environment.stale_packages() == [f"{name} 1.0+cu130 is loaded, {other} is installed"]

@@ -27,7 +27,7 @@ from mrt_lib.thoughts.traces import Trace
 from mrt_lib.training.token_rows import token_row
 from recipes import train_with_trl
 from tests.trl_runs import ARMS, GROUP, TASK, batch, trainer
-from tools.packages import ROOT
+from mrt_lib.provenance import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")
 TRAIN = TASK.problems["train"]

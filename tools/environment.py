@@ -1,26 +1,102 @@
-"""Is this machine ready for the notebooks? Run `python -m tools.environment` or notebook 00."""
+"""Is this machine ready for the notebooks? Run `python -m tools.environment` or notebook 00.
+
+Every notebook's set-up cell calls `prepare`, which gives a hosted runtime the packages that it lacks.
+"""
 
 from __future__ import annotations
 
 import importlib
-import os
-import platform
+import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.packages import ROOT, WIDGETS, installed, name_of, prepare, satisfies
+from packaging.requirements import Requirement
+
+from mrt_lib.provenance import ROOT, device_name, installed, versions
 
 __all__ = ["Check", "check", "prepare", "report", "versions"]
 
-REQUIRED = ("torch>=2.9", "transformers>=5.5.3", "numpy>=2.0")
-OPTIONAL = {
-    "peft>=0.19": "LoRA adapters",
-    "seaborn>=0.13.2": "figures",
-    "vllm>=0.31,<0.33": "fast sampling on a large GPU",
-}
+OPTIONAL = {"peft": "LoRA adapters", "seaborn": "figures", "vllm": "fast sampling on a large GPU"}
+HOSTED = ("transformers", "peft", "accelerate", "seaborn", "pyarrow", "ipywidgets")
+COLAB_WIDGETS = Requirement("ipywidgets>=7.7")  # Colab's own; newer ones need a custom manager there
+# Never replaced under a running kernel; distribution name to module name.
+KEEP = {"torch": "torch", "numpy": "numpy", "pandas": "pandas", "pillow": "PIL"}
 MIN_MEMORY_GB = 3.0
+
+
+def prepare(hosted: bool) -> None:
+    """Fill up a hosted runtime, elsewhere install nothing; refuse a wrong or half-updated kernel.
+
+    Args:
+        hosted: the notebook runs on Colab or Kaggle.
+
+    Raises:
+        RuntimeError: a package is missing in this kernel, or a loaded one is not the installed one.
+        subprocess.CalledProcessError: pip failed; its own message stands above.
+    """
+    if hosted:
+        install_missing()
+    elif lacking := [str(r) for r in required() if not satisfied(r)]:
+        raise RuntimeError(
+            f"this kernel lacks {', '.join(lacking)}: run `make lab`, or choose the kernel of .venv"
+        )
+    if stale := stale_packages():
+        raise RuntimeError(f"restart the runtime, then run this cell again: {'; '.join(stale)}")
+
+
+def install_missing() -> None:
+    """Install what is missing or too old, at the versions in constraints.txt.
+
+    The packages in KEEP are pinned where they are: pip fails rather than replace one of them.
+    """
+    if lacking := [r.name for r in hosted_requirements() if not satisfied(r)]:
+        tested = pinned_versions()
+        wanted = [f"{name}=={tested[name]}" for name in lacking]
+        kept = [f"{name}=={installed(name)}" for name in KEEP if installed(name)]
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *wanted, *kept], check=True)
+        importlib.invalidate_caches()
+
+
+def stale_packages() -> list[str]:
+    """Packages that this process loaded in another version than the one now installed."""
+    stale = []
+    for name, module in {**{name: name for name in HOSTED}, **KEEP}.items():
+        loaded, present = getattr(sys.modules.get(module), "__version__", None), installed(name)
+        # torch itself names its build, 2.11.0+cu130, where the package's metadata may leave it out.
+        if loaded and present not in (None, loaded, loaded.split("+")[0]):
+            stale.append(f"{name} {loaded} is loaded, {present} is installed")
+    return stale
+
+
+def required() -> list[Requirement]:
+    """What the library needs, from pyproject.toml."""
+    return [Requirement(text) for text in _project()["dependencies"]]
+
+
+def hosted_requirements() -> list[Requirement]:
+    """What notebooks need beyond what every hosted runtime has."""
+    return [COLAB_WIDGETS if name == COLAB_WIDGETS.name else requirement(name) for name in HOSTED]
+
+
+def requirement(name: str) -> Requirement:
+    """A package with its bounds in pyproject.toml; KeyError if it is not named there."""
+    extras = _project()["optional-dependencies"].values()
+    return {r.name: r for r in [*(Requirement(t) for e in extras for t in e), *required()]}[name]
+
+
+def pinned_versions() -> dict[str, str]:
+    """Distribution name to version, from constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+def satisfied(needed: Requirement) -> bool:
+    """Whether it is installed within its bounds."""
+    version = installed(needed.name)
+    return version is not None and needed.specifier.contains(version, prereleases=True)
 
 
 @dataclass(frozen=True)
@@ -37,8 +113,8 @@ def check(root: Path = ROOT) -> list[Check]:
     """Every check, for the repository checked out at `root`. Raises nothing."""
     return [
         check_python(tuple(sys.version_info[:3])),
-        *(check_package(requirement) for requirement in REQUIRED),
-        *(check_package(requirement, use) for requirement, use in OPTIONAL.items()),
+        *(check_package(needed) for needed in required()),
+        *(check_package(requirement(name), use) for name, use in OPTIONAL.items()),
         check_device(),
         check_memory(),
         check_models(root / "data" / "models"),
@@ -55,37 +131,24 @@ def report(checks: Sequence[Check] | None = None) -> None:
             print(f"       -> {item.hint}")
 
 
-def versions() -> dict[str, str]:
-    """Python, package versions, device and git commit: what a result must be read with."""
-    names = ("torch", "transformers", "peft", "numpy")
-    return {
-        "python": platform.python_version(),
-        **{name: installed(name) or "not installed" for name in names},
-        "device": device_name(),
-        "commit": git_commit(),
-    }
-
-
 def check_python(version: tuple[int, ...]) -> Check:
     """Python 3.11 or newer."""
-    text = ".".join(map(str, version))
-    return Check("python", version >= (3, 11), text, "install Python 3.11 or newer")
+    return Check("python", version >= (3, 11), ".".join(map(str, version)), "install Python 3.11 or newer")
 
 
-def check_package(requirement: str, use: str = "") -> Check:
-    """A package like "torch>=2.9": installed, new enough and, unless optional, importable.
+def check_package(needed: Requirement, use: str = "") -> Check:
+    """A package: installed, new enough and, unless optional, importable.
 
     Args:
-        requirement: name and bounds.
+        needed: name and bounds.
         use: what an optional package is for; such a package may be absent, but not outdated.
     """
-    name = name_of(requirement)
+    name, hint = needed.name, f'pip install "{needed}"'
     version = installed(name)
-    hint = f'pip install "{requirement}"'
     if version is None:
         return Check(name, bool(use), f"not installed{f' (optional: {use})' if use else ''}", hint)
-    if not satisfies(version, requirement):
-        return Check(name, False, f"{version}, but {requirement} is needed", hint)
+    if not satisfied(needed):
+        return Check(name, False, f"{version}, but {needed} is needed", hint)
     if not use:
         try:
             importlib.import_module(name)
@@ -99,6 +162,8 @@ def check_device() -> Check:
     try:
         import torch
 
+        from mrt_lib.reasoner import hardware_dtype
+
         if torch.cuda.is_available():
             torch.zeros(1, device="cuda")
         dtype, reason = hardware_dtype()
@@ -108,46 +173,8 @@ def check_device() -> Check:
     return Check("device", True, f"{device_name()}, {dtype} for large models ({reason})")
 
 
-def hardware_dtype() -> tuple[str, str]:
-    """`choose_dtype` for the GPU at hand, or for this CPU."""
-    import torch
-
-    if torch.cuda.is_available():
-        return choose_dtype(torch.cuda.get_device_capability())
-    return choose_dtype(None, cpu_has_bf16())
-
-
-def choose_dtype(capability: tuple[int, int] | None, cpu_bf16: bool = False) -> tuple[str, str]:
-    """The torch dtype's name and the reason, from the GPU's compute capability or None for a CPU."""
-    if capability is None:
-        if cpu_bf16:
-            return "bfloat16", "this CPU has bf16 instructions"
-        return "float32", "this CPU has no bf16 instructions"
-    name = f"sm{capability[0]}{capability[1]}"
-    if capability >= (8, 0):
-        return "bfloat16", f"{name} computes bf16 natively"
-    return "float16", f"{name} has no bf16, which starts at sm80"
-
-
-def cpu_has_bf16() -> bool:
-    """Whether the CPU has AVX-512 or AMX bf16 instructions, as torch sees it."""
-    import torch
-
-    features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
-
-
-def device_name() -> str:
-    """Name of the first GPU, or the CPU with its number of cores."""
-    try:
-        import torch
-    except ImportError:
-        return "unknown (torch is not installed)"
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
-
-
 def check_memory() -> Check:
-    """Free main memory in GiB, and the GPU's."""
+    """Free main memory in GiB."""
     try:
         import psutil
     except ImportError:
@@ -186,26 +213,12 @@ def check_problems(folder: Path) -> Check:
 
 def check_widgets() -> Check:
     """The sliders and buttons in the notebooks."""
-    found = check_package(WIDGETS)
+    found = check_package(COLAB_WIDGETS)
     return Check("widgets", found.ok, found.detail, f"{found.hint}, then restart Jupyter")
 
 
-def git_commit(root: Path = ROOT) -> str:
-    """The commit checked out at `root`, a clone or a worktree, read without git; "unknown" elsewhere."""
-    git = root / ".git"
-    try:
-        own = root / git.read_text().strip().removeprefix("gitdir: ") if git.is_file() else git
-        head = (own / "HEAD").read_text().strip()
-        git = own / (own / "commondir").read_text().strip() if git.is_file() else git
-        if not head.startswith("ref: "):
-            return head
-        reference = head.removeprefix("ref: ")
-        if (git / reference).is_file():
-            return (git / reference).read_text().strip()
-        packed = (git / "packed-refs").read_text().splitlines()
-        return next((line.split()[0] for line in packed if line.endswith(f" {reference}")), "unknown")
-    except OSError:
-        return "unknown"
+def _project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def _model_problem(folder: Path) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-from tools.notebook_files import KERNEL, MAX_BYTES
-from tools.notebook_template import MEASURED, ROOT, SETUP, VERSIONS, badges, hosts, links
+from mrt_lib.provenance import ROOT
+from tools.notebook_files import KERNEL, MAX_BYTES, code_digest
+from tools.notebook_template import MEASURED, SETUP, VERSIONS, badges, hosts, links
 
 HOST_KEYS = ("accelerator", "colab", "kaggle")
 LOCAL_PATH = re.compile(r"(?<![\w.])(/home/\w|/root/|/Users/\w|[A-Z]:\\Users)")
@@ -104,6 +105,8 @@ def _outputs(notebook: NotebookNode) -> Iterator[str]:
     counts = [cell.execution_count for cell in _code_cells(notebook)]
     if counts != list(range(1, len(counts) + 1)):
         yield f"execution counts are {counts}; run `make notebooks`"
+    if notebook.metadata.get("executed") != {"code": code_digest(notebook)}:
+        yield "the code has changed since it was executed; run `make notebooks`"
     for i, cell in enumerate(notebook.cells, start=1):
         outputs = cell.get("outputs", [])
         for output in outputs:

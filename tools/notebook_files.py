@@ -11,7 +11,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from tools.notebook_template import MEASURED, ROOT, hosts
+from mrt_lib.provenance import ROOT
+from tools.notebook_template import MEASURED, hosts
 from tools.pictures import smaller_png
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -74,18 +75,11 @@ def fill_measured(notebook: NotebookNode, minutes: float, memory_gb: float, mach
     cell.source = re.sub(f"{MEASURED[0]}.*?{MEASURED[1]}", lambda _: row, cell.source)
 
 
-def title(notebook: NotebookNode) -> str:
-    """The first heading."""
-    found = re.search(r"^# +(.+)$", notebook.cells[0].source, re.MULTILINE)
-    return found[1].strip() if found else "Untitled"
+def code_digest(notebook: NotebookNode) -> str:
+    """Sixteen hex digits of the sources of the code cells: outputs belong to them and to no others."""
+    from mrt_lib.files import digest  # loads torch, which nothing else here needs
 
-
-def summary(notebook: NotebookNode) -> str:
-    """The first sentence of plain text under the title."""
-    for line in notebook.cells[0].source.splitlines():
-        if line and line[0] not in "#[!|<-*←":
-            return re.split(r"(?<=[.!?]) ", line.strip())[0]
-    return ""
+    return digest(*(cell.source for cell in notebook.cells if cell.cell_type == "code"))
 
 
 def _is_only_bars(output: NotebookNode) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from mrt_lib.provenance import ROOT
+
 MEASURED = ("<!-- measured -->", "<!-- /measured -->")
 COLAB = "https://colab.research.google.com"
 KAGGLE = "https://www.kaggle.com"
@@ -29,16 +29,17 @@ from pathlib import Path
 
 kaggle = "KAGGLE_KERNEL_RUN_TYPE" in os.environ
 hosted = kaggle or "google.colab" in sys.modules or any(name.startswith("COLAB_") for name in os.environ)
-if hosted:
-    home = Path("/kaggle/working" if kaggle else "/content") / "mrt"
-    if not home.exists():
-        subprocess.run(["git", "clone", "--depth=1", "{repository()}", str(home)], check=True)
-    sys.path.insert(0, str(home))
-    os.chdir(home / "notebooks")
-try:
-    from mrt_lib import environment
-except ModuleNotFoundError:
-    raise ModuleNotFoundError("no mrt_lib here: run `make lab`, or choose the kernel of .venv") from None
+root = next((f for f in (Path.cwd(), *Path.cwd().parents) if (f / "mrt_lib").is_dir()), None)
+if hosted and root is None:
+    root = Path("/kaggle/working" if kaggle else "/content") / "mrt"
+    if not root.exists():
+        subprocess.run(["git", "clone", "--depth=1", "{repository()}", str(root)], check=True)
+if root is None:
+    raise ModuleNotFoundError("no mrt_lib here: open the notebook inside the repository")
+sys.path.insert(0, str(root))
+os.chdir(root / "notebooks")
+from tools import environment
+
 environment.prepare(hosted)'''
 
 VERSIONS = "environment.versions()"

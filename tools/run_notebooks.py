@@ -4,7 +4,7 @@
     python -m tools.run_notebooks --only 02      the same for some
     python -m tools.run_notebooks --check        run all, write nothing back
 
-The environment variable MRT_TIER (cpu unless set) reaches the notebooks.
+With MRT_TIER=smoke the notebooks take their small sizes (`tools.tier`), whose outputs are never kept.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from typing import Any
 
 import psutil
 
-from mrt_lib.provenance import provenance, write_json
+from mrt_lib.files import write_json
+from mrt_lib.provenance import ROOT, provenance
 from tools import notebook_files, notebook_pages
-from tools.notebook_template import ROOT
+from tools.tier import tier
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,6 @@ def run_notebook(source: Path, target: Path, timeout: int = 1800) -> Run:
     Raises:
         RuntimeError: the process itself failed, so that there is no report.
     """
-    os.environ.setdefault("MRT_TIER", "cpu")
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
@@ -90,10 +90,10 @@ def run_all(sources: Sequence[Path], results: Path, timeout: int, write_back: bo
 
 
 def keep(run: Run, executed: Path, source: Path, machine: dict[str, Any]) -> None:
-    """Replace the source by the executed notebook, with the measured row filled."""
+    """Replace the source by the executed notebook, with the measured row filled and its code marked."""
     notebook = notebook_files.read(executed)
-    where = f"{machine['device']}, tier {machine['tier']}"
-    notebook_files.fill_measured(notebook, run.seconds / 60, run.memory_gb, where)
+    notebook_files.fill_measured(notebook, run.seconds / 60, run.memory_gb, machine["device"])
+    notebook.metadata["executed"] = {"code": notebook_files.code_digest(notebook)}
     notebook_files.write(notebook, source)
     if (size := source.stat().st_size) > notebook_files.MAX_BYTES:
         print(f"    warning: {source.name} has {size / 1e6:.1f} MB; GitHub may not show it", flush=True)
@@ -109,8 +109,8 @@ def record(run: Run, results: Path, machine: dict[str, Any], folder: Path) -> No
 
 
 def machine_now() -> dict[str, Any]:
-    """Date, commit, versions and device, with the tier and the processor count."""
-    return {"tier": os.environ.get("MRT_TIER", "cpu"), "cpu_count": os.cpu_count(), **provenance()}
+    """Date, commit, versions and device, with the processor count."""
+    return {"cpu_count": os.cpu_count(), **provenance()}
 
 
 def print_table(runs: Sequence[Run]) -> None:
@@ -133,6 +133,9 @@ def print_failure(run: Run) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 1 if a notebook failed."""
     options = _parser().parse_args(arguments)
+    if tier() != "full" and not options.check:
+        print(f"outputs of MRT_TIER={tier()} are not kept: add --check, or unset it")
+        return 1
     try:
         sources = notebook_files.find(options.notebooks, options.only)
     except FileNotFoundError as error:
@@ -173,8 +176,7 @@ def _cost(run: Run) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    tier = os.environ.get("MRT_TIER", "cpu")
-    results = ROOT / "data" / "results" / ("notebooks.json" if tier == "cpu" else f"notebooks_{tier}.json")
+    results = ROOT / "data" / "results" / "notebooks.json"
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="run_notebooks"
     )
