@@ -41,7 +41,7 @@ from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.training.guards import check_budget
-from mrt_lib.training.token_rows import token_row
+from mrt_lib.training.updates import token_row
 
 
 class MRTTrainer(GRPOTrainer):

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from mrt_lib.arms.base import repeat, stream
-from mrt_lib.arms.mrt_offline import cut
+from mrt_lib.arms.mrt import cut
 from mrt_lib.engines.base import Sampling
 from mrt_lib.measure.prover import Prover
 from mrt_lib.reasoner import Reasoner
