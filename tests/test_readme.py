@@ -1,4 +1,4 @@
-"""The README's computed parts are up to date; its code, and that of CONTRIBUTING, runs and is as short as it says."""
+"""The README's computed parts are up to date; its code and that of CONTRIBUTING runs, and is short."""
 
 import re
 from pathlib import Path
