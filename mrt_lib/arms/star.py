@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -34,8 +34,6 @@ from mrt_lib.arms.credit import groups
 from mrt_lib.arms.mrt import cut
 from mrt_lib.arms.outcome import outcome_rollouts
 from mrt_lib.tasks.base import Problem
-
-Reading = Literal["rank", "cut"]
 
 
 @dataclass(frozen=True)
@@ -60,12 +58,12 @@ class MRTSTaR:
         branches: M, forced answers per prefix (paper: 20, released analysis: 8); None for exact values.
     """
 
-    reading: Reading
+    reading: Literal["rank", "cut"]
     branches: int | None = None
 
     def __post_init__(self) -> None:
-        if self.reading not in get_args(Reading):
-            raise ValueError(f"reading must be one of {', '.join(get_args(Reading))}, got {self.reading!r}")
+        if self.reading not in ("rank", "cut"):
+            raise ValueError(f"reading must be one of rank, cut, got {self.reading!r}")
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """Think, answer and value every prefix.

@@ -1,4 +1,4 @@
-"""What stops a training run early: a budget that cannot be right, too little memory, the user."""
+"""What stops a training run early: a budget that cannot be right, the user."""
 
 from __future__ import annotations
 
@@ -39,20 +39,6 @@ def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int) -> N
             f"every thought was cut inside its first episode: thinking_tokens={budget} "
             "is less than one episode, raise it"
         )
-
-
-@contextmanager
-def memory_advice(step: int) -> Iterator[None]:
-    """Turn running out of memory into a MemoryError that says what to reduce."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "memory" not in str(error):
-            raise
-        raise MemoryError(
-            f"step {step} does not fit in memory; reduce micro_batch_tokens, generation_batch_tokens or "
-            f"prover_batch_tokens, then prompts x group: {str(error).splitlines()[0]}"
-        ) from error
 
 
 @contextmanager

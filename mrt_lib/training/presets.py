@@ -60,25 +60,20 @@ class Preset:
         return Reasoner.load(name, template, self.dtype, self.engine, **options)
 
 
-def _language_model(rank: int, thinking_tokens: int, episodes: int, **settings: Any) -> TrainConfig:
-    return TrainConfig(
-        thinking_tokens=thinking_tokens,
-        episodes=episodes,
-        lora=LoraSettings(rank, 2 * rank),
-        **{"learning_rate": 1e-5, "answer_tokens": 16, "gradient_checkpointing": True, **settings},
-    )
+def _language_model(rank: int, **sizes: int) -> TrainConfig:
+    shared: Any = {"learning_rate": 1e-5, "answer_tokens": 16, "gradient_checkpointing": True, **sizes}
+    return TrainConfig(lora=LoraSettings(rank, 2 * rank), **shared)
 
 
-def _batches(micro: int, generation: int, prover: int) -> dict[str, int]:
-    sizes = {"micro": micro, "generation": generation, "prover": prover}
-    return {f"{name}_batch_tokens": size for name, size in sizes.items()}
+def _tokens(thinking: int, micro_batch: int, generation_batch: int, prover_batch: int) -> dict[str, int]:
+    return {f"{name}_tokens": number for name, number in locals().items()}
 
 
 # 16 GB, free on Colab and Kaggle: no bf16 there, and vLLM's support is unproven, so fp16 and SDPA. Then
 # 40 GB, and 80 GB with the paper's budget of 16K tokens.
-T4 = _language_model(16, 2048, 8, **_batches(5120, 40_960, 6656))
-A100 = _language_model(32, 8192, 24, prompts=16, group=8, **_batches(18_432, 65_536, 22_528))
-H100 = _language_model(32, 16_384, 48, prompts=32, group=8, **_batches(34_816, 131_072, 43_008))
+T4 = _language_model(16, episodes=8, **_tokens(2048, 5120, 40_960, 6656))
+A100 = _language_model(32, episodes=24, prompts=16, group=8, **_tokens(8192, 18_432, 65_536, 22_528))
+H100 = _language_model(32, episodes=48, prompts=32, group=8, **_tokens(16_384, 34_816, 131_072, 43_008))
 # From small to large.
 PRESETS = {
     "cpu": Preset("cpu"),

@@ -61,8 +61,7 @@ def train(
     reasoner = reasoner if isinstance(reasoner, Reasoner) else Reasoner.load(reasoner)
     config = config or preset_for_this_machine().config
     task, chosen = _training_problems(problems, task, config.seed)
-    longest = max(stage.thinking_tokens for stage in (*config.stages, config.budget(0)))
-    reasoner.check_room(chosen, longest, config.answer_tokens)
+    reasoner.check_room(chosen, config.longest.thinking_tokens, config.answer_tokens)
     trainer = Trainer(reasoner, task, chosen, arm, config)
     claim(folder, trainer.identity)
     if not (Path(folder) / "checkpoint.pt").exists():
