@@ -103,7 +103,7 @@ class Policy:
         answering: Sampling,
         stale: Callable[[], Reasoner] | None = None,
     ) -> None:
-        """`thinking`, `answering`: budgets and temperature; `stale`: gives the snapshot, if one is held."""
+        """`thinking`, `answering`: budgets and temperature; `stale` gives the snapshot, where one is kept."""
         self.reasoner, self.prover, self.task = reasoner, prover, prover.task
         self.thinking, self.answering, self.stale = thinking, answering, stale
         self.tokens: Counter[str] = Counter()

@@ -26,17 +26,14 @@ def group_advantages(rewards: Sequence[float], rollouts: Sequence[Rollout], scal
 
 
 def episode_credits(rollout: Rollout, rule: str, horizon: int) -> np.ndarray:
-    """Credit of every decision of a valued trace: each episode and, if the thought ended itself, its end.
+    """Credit of every decision of a trace: each episode and, if the thought ended itself, its end.
 
-    An end earns 0: it changes no value. Shape (k,) or (k + 1,).
+    An end earns 0: it changes no value. Shape (k,) or (k + 1,). ValueError for an unknown rule, and unless
+    the trace's values J_0 .. J_k are there and in [0, 1].
 
     Args:
-        rollout: with values J_0 .. J_k.
         rule: "progress" (paper, Definition 6.1), "log_progress" (J floored at 1e-6) or "regret_to_go".
         horizon: in episodes, for regret-to-go.
-
-    Raises:
-        ValueError: an unknown rule, or a trace without values.
     """
     values = check_values(rollout.trace.values)
     if rule == "progress":
@@ -52,10 +49,9 @@ def episode_credits(rollout: Rollout, rule: str, horizon: int) -> np.ndarray:
 
 def centre_by_episode(credits: Sequence[np.ndarray], rollouts: Sequence[Rollout]) -> list[np.ndarray]:
     """Each credit minus the mean credit that the group earned with its decision of the same index."""
-    centred: list[np.ndarray] = [np.empty(0)] * len(credits)
+    centred = list(credits)
     for members in groups(rollouts):
-        longest = max(len(credits[i]) for i in members)
-        table = np.full((len(members), longest), np.nan)
+        table = np.full((len(members), max(len(credits[i]) for i in members)), np.nan)
         for row, i in zip(table, members, strict=True):
             row[: len(credits[i])] = credits[i]
         mean = np.nanmean(table, axis=0)

@@ -1,13 +1,13 @@
 """MRT: a stale prefix, then stop or go on (the paper's own arm); or credit for every episode.
 
-    MRTOffline  prefix c_j from an earlier snapshot of the policy, cut after a random number j of episodes; half
-                of the group is forced to answer at c_j, half thinks on and answers; R_i in {0, 1}
+    MRTOffline  prefix c_j from an earlier snapshot of the policy, cut after a random number j of episodes;
+                half of the group is forced to answer at c_j, half thinks on and answers; R_i in {0, 1}
                 (section 6, Algorithm 2)
                 baseline "group":        A_i = (R_i - mean R) / std R over both halves
                 baseline "termination":  A_i = R_i - mean R of the forced half, for the other half alone
 
-In the mixed group, going on earns on average half its progress (J_k - J_j) / 2 and stopping loses as much: the
-progress bonus is implicit. "termination" is the recipe in the released code's README.
+In the mixed group, going on earns on average half its progress (J_k - J_j) / 2 and stopping loses as much:
+the progress bonus is implicit. "termination" is the recipe in the released code's README.
 
     A(token of z_e) = (R_i - mean_group R) [/ std_group R] + alpha * (C_e - mean_group C_e)
 

@@ -73,8 +73,7 @@ class TrainConfig:
             Reduce this first when memory runs out.
         gradient_checkpointing: keep only the input of every layer for the backward pass and compute the
             rest again: a third more work, and a long rollout of a large model fits.
-        generation_batch_tokens: the same for sampling.
-        prover_batch_tokens: the same for exact values.
+        generation_batch_tokens, prover_batch_tokens: the same for sampling, and for exact values.
         checkpoint_every: steps between checkpoints.
         seed: of everything that is random.
         stages: thinking budgets that follow each other, in place of `thinking_tokens` and `episodes`; the
@@ -105,8 +104,8 @@ class TrainConfig:
     stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_positive(self, "steps", "thinking_tokens", "episodes", "answer_tokens")
-        _check_positive(self, "updates", "snapshot_every", "checkpoint_every")
+        counted = "steps", "thinking_tokens", "episodes", "answer_tokens", "updates"
+        _check_positive(self, *counted, "snapshot_every", "checkpoint_every")
         if self.prompts is not None and self.prompts < 1:
             raise ValueError(f"prompts must be at least 1, or None for all problems, got {self.prompts}")
         if self.group < 2:

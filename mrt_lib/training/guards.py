@@ -12,8 +12,6 @@ import numpy as np
 
 from mrt_lib.arms.base import Policy, Rollout
 
-PROBE_TOKENS = 8
-
 
 def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int) -> None:
     """ValueError if the thinking budget does not go with the horizon of the run, in episodes.
@@ -32,7 +30,7 @@ def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int) -> N
     thoughts = [r for r in rollouts if not r.stopped]
     if not thoughts or any(r.trace.n_episodes > 1 or len(r.trace.thought_ids) < budget for r in thoughts):
         return
-    longer = replace(policy.thinking, max_new_tokens=budget + PROBE_TOKENS)
+    longer = replace(policy.thinking, max_new_tokens=budget + 8)
     probe = policy.reasoner.think([r.problem for r in thoughts], longer)
     if all(t.n_episodes < 2 or t.boundaries[0] > budget for t in probe):
         raise ValueError(

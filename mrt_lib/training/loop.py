@@ -63,8 +63,7 @@ class Trainer:
         training, and the log says how far the engine's were off.
 
         Raises:
-            ValueError: there are no problems, or an arm whose settings are no plain values.
-            TypeError: an arm without `collect`, or without one of `credit` and `keep`.
+            ValueError, TypeError: no problems; an arm's settings are no plain values; see `check_arm`.
         """
         if not problems:
             raise ValueError("no problems to train on")
@@ -146,19 +145,18 @@ class Trainer:
     def _identity(self) -> dict[str, Any]:
         texts = [text for p in self.problems for text in (p.id, p.question, p.answer)]
         own = {"base": self.facts["base_digest"], "task": self.facts["task"], "arm": settings_of(self.arm)}
-        own["template"] = settings_of(self.base.template)
-        own["problems"] = f"{len(self.problems)}, {digest(*texts)}"
-        if self.engine is not None:
-            own["engine"] = type(self.engine).__name__
+        problems = f"{len(self.problems)}, {digest(*texts)}"
+        own |= {"template": settings_of(self.base.template), "problems": problems}
+        own |= {} if self.engine is None else {"engine": type(self.engine).__name__}
         return own | asdict(self.config)
 
     def _policy(self, task: Task) -> Policy:
         """The learner's sampling copy as a policy."""
-        config, template, tokenizer = self.config, self.base.template, self.base.tokenizer
-        batch = config.generation_batch_tokens
+        config, base = self.config, self.base
 
         def reasoner(model: Any, engine: Any = None) -> Reasoner:
-            return Reasoner(model, tokenizer, template, engine or TransformersEngine(model, batch))
+            engine = engine or TransformersEngine(model, config.generation_batch_tokens)
+            return Reasoner(model, base.tokenizer, base.template, engine)
 
         own = reasoner(self.learner.sampler, self.engine)
         return Policy(
@@ -217,7 +215,7 @@ class Trainer:
             right = np.mean([r.reward for r in self.rollouts])
             raise ValueError(
                 f"step {len(self.log)}: none of {len(self.rollouts)} rollouts, {right:.1%} of them right, is "
-                f"left to imitate by {_shown(self.arm)}; raise group or thinking_tokens, or take easier problems"
+                f"left to imitate by {_shown(self.arm)}; raise group or thinking_tokens, or ease the problems"
             )
         rows = [token_row(self.base, r, np.zeros(r.tokens)) for r in kept]
         shares = {"kept": len(kept), "kept_share": len(kept) / len(self.rollouts)}
@@ -234,7 +232,7 @@ def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], No
 
     Raises:
         ValueError: the folder holds another run: another configuration, arm, base, task or problems.
-        FloatingPointError: loss or gradient not finite; the step's traces are in failed_step.parquet.
+        FloatingPointError: as in `Trainer.step`; the step's traces are in failed_step.parquet.
         MemoryError: a step does not fit; the message says what to reduce.
     """
     folder, config = Path(folder), trainer.config
@@ -268,8 +266,8 @@ def _step(trainer: Trainer, folder: Path) -> None:
         if "memory" not in str(error):
             raise
         raise MemoryError(
-            f"step {len(trainer.log)} does not fit in memory; reduce micro_batch_tokens, generation_batch_tokens "
-            f"or prover_batch_tokens, then prompts x group: {str(error).splitlines()[0]}"
+            f"step {len(trainer.log)} does not fit in memory; reduce micro_batch_tokens, prover_batch_tokens "
+            f"or generation_batch_tokens, then prompts x group: {str(error).splitlines()[0]}"
         ) from error
 
 

@@ -84,11 +84,7 @@ class Learner:
             write_weights(self.sampler.named_parameters(), self.stale)
 
     def reference(self) -> AbstractContextManager[None]:
-        """Within it, `model` is the reference policy: adapters off.
-
-        Raises:
-            ValueError: every weight is trained, so the reference is gone.
-        """
+        """Within it, `model` is the reference policy: adapters off; ValueError if there are none."""
         if self.lora is None:
             raise ValueError("the KL term needs LoRA, whose absence is the reference; set kl=0 or lora")
         return self.model.disable_adapter()

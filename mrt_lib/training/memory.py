@@ -6,7 +6,6 @@ import resource
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -50,8 +49,8 @@ def check_fits(trainer: Trainer, free: Callable[[], int] | None = None) -> dict[
                 instead = ", or set gradient_checkpointing" if name == "updating" else ""
                 raise MemoryError(
                     f"{name} with {copies} of {most} rollouts at once does not fit into memory "
-                    f"({str(error).splitlines()[0]}): reduce {knob}{instead}; then thinking_tokens, prompts x "
-                    "group, or take a smaller model"
+                    f"({str(error).splitlines()[0]}): reduce {knob}{instead}; then thinking_tokens, "
+                    "prompts x group, or take a smaller model"
                 ) from error
         start = max(start, found[name])
     trainer.optimizer.zero_grad(set_to_none=True)
@@ -82,8 +81,10 @@ def _phases(trainer: Trainer, rollout: Rollout, size: int) -> dict[str, tuple[st
     if policy.task.answers(rollout.problem) is not None:
         prove = policy.prover.values
         phases["proving"] = "prover_batch_tokens", lambda n: prove([rollout.problem] * n, [trace] * n)
-    learn = partial(update, learner, frozen)
-    phases["updating"] = "micro_batch_tokens", lambda n: learn([row] * n, [0] * n, once, size)
+    phases["updating"] = (
+        "micro_batch_tokens",
+        lambda n: update(learner, frozen, [row] * n, [0] * n, once, size),
+    )
     return phases
 
 

@@ -4,11 +4,7 @@
 three train a language model of 1.5 billion parameters (DeepSeek-R1-Distill-Qwen-1.5B) with template
 `r1_short`; `r1` needs more `answer_tokens`, because its answer is written out. Their sizes are estimated, not
 yet measured on these cards, and their learning rates are untested: `mrt_lib.training.memory.check_fits` tries
-the largest shapes before a run begins.
-
-Out of memory all the same? Reduce first: in the update `micro_batch_tokens`, while sampling
-`generation_batch_tokens` (with vLLM: `vllm_gib`), in the prover `prover_batch_tokens`; then
-`thinking_tokens`, because one rollout always has to fit; then `prompts` x `group`.
+the largest shapes before a run begins, and says what to reduce.
 """
 
 from __future__ import annotations
@@ -34,8 +30,7 @@ class Preset:
         config: of the training run.
         dtype: of the frozen weights and their copies; adapters are fp32.
         engine: what samples, "transformers" or "vllm".
-        vllm_gib: what vLLM may take for its own weights, keys and values while rollouts are collected; 0
-            without it.
+        vllm_gib: what vLLM may take for weights, keys and values while it samples; 0 without it.
     """
 
     name: str

@@ -18,8 +18,6 @@ from mrt_lib.training.loop import Row, Trainer, run
 from mrt_lib.training.memory import check_fits
 from mrt_lib.training.presets import preset_for_this_machine
 
-SAMPLED = 1024  # problems of a task that lists none
-
 
 def train(
     reasoner: Reasoner | str | Path,
@@ -74,7 +72,7 @@ def train(
 def _training_problems(
     problems: Task | str | Path | Sequence[Problem], task: Task | None, seed: int
 ) -> tuple[Task, list[Problem]]:
-    """The task, and its training problems or those given."""
+    """The task, and its training problems (1024 drawn ones where it lists none) or those given."""
     if isinstance(problems, str) and not problems.endswith(".jsonl"):
         problems = get_task(problems)
     if isinstance(problems, str | Path):
@@ -84,4 +82,4 @@ def _training_problems(
         return task_of(chosen, task), chosen
     own = cast(Task, problems)
     listed = getattr(own, "problems", None)
-    return own, listed["train"] if listed else own.sample(np.random.default_rng(seed), SAMPLED, "train")
+    return own, listed["train"] if listed else own.sample(np.random.default_rng(seed), 1024, "train")

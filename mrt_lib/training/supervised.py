@@ -92,14 +92,12 @@ def finetune(
         torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        seconds = time.perf_counter() - started
-        row = {"step": step, "loss": loss, "tokens": tokens, "learning_rate": rate, "seconds": seconds}
-        log.append(row)
-        report(row)
+        row = {"step": step, "loss": loss, "tokens": tokens, "learning_rate": rate}
+        log.append(row | {"seconds": time.perf_counter() - started})
+        report(log[-1])
         if checkpoint and (step + 1) % config.checkpoint_every == 0:
-            weights = {name: weight.detach() for name, weight in trained.items()}
-            state = {"trained": weights, "optimizer": optimizer.state_dict(), "log": log}
-            save_checkpoint(checkpoint, state)
+            state = {"trained": {name: weight.detach() for name, weight in trained.items()}, "log": log}
+            save_checkpoint(checkpoint, state | {"optimizer": optimizer.state_dict()})
     model.eval()
     return log
 
@@ -152,9 +150,8 @@ def warmup_cosine(step: int, steps: int, warmup: int, peak: float) -> float:
 def imitate(learner: Learner, rows: Sequence[TokenRow], config: TrainConfig, seed: int) -> dict[str, float]:
     """How arms that imitate learn what they kept, with a new optimiser.
 
-    Every arm learns the same number of tokens in the same number of optimiser steps, whatever its filter lets
-    through (`Imitation`). Each collection goes on from the policy of the one before, as in the paper's
-    Algorithm 1; STaR's first authors start each from the base.
+    How much is set by `Imitation`, whatever the filter lets through. Each collection goes on from the policy
+    of the one before, as in the paper's Algorithm 1; STaR's first authors start each from the base.
 
     Returns:
         kept_tokens: that can be learnt from the rows; epochs: times that each is learnt; learnt_tokens: in

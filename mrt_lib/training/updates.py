@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
 
 from mrt_lib.arms.base import Rollout
@@ -103,7 +104,7 @@ def collate(rows: Sequence[TokenRow], device: torch.device) -> RowBatch:
 
 def update(
     learner: Learner,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     rows: Sequence[TokenRow],
     groups: Sequence[int],
     config: TrainConfig,
@@ -134,16 +135,9 @@ def update(
 
 
 def _optimizer_step(
-    learner: Learner,
-    optimizer: torch.optim.Optimizer,
-    rows: Sequence[TokenRow],
-    config: TrainConfig,
-    limit: int,
+    learner: Learner, optimizer: Optimizer, rows: Sequence[TokenRow], config: TrainConfig, limit: int
 ) -> dict[str, float]:
-    """Accumulate the gradient of all rows in micro-batches, clip it, step.
-
-    Rows without any advantage are skipped if there is no KL term: their gradient is 0.
-    """
+    """Accumulate the gradient of all rows in micro-batches, clip it, step. Without KL, silent rows are skipped."""
     loss, device = config.loss, learner.model.device
     weights = rollout_weights(torch.tensor([row.generated.sum() for row in rows]), loss.normalisation, limit)
     # A power of 2 lets a token weigh about 1, so that gradients do not vanish in fp16.
@@ -212,9 +206,8 @@ def token_log_probs(
         wanted: (rows, tokens - 1) boolean; what stands elsewhere means nothing. Everywhere by default.
     """
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-    head = plain.get_output_embeddings()
+    head, targets = plain.get_output_embeddings(), ids[:, 1:]
     vocabulary = head.weight.shape[0]
-    targets = ids[:, 1:]
     with autocast(ids.device):
         if targets.numel() * vocabulary <= LOGITS or any(hasattr(plain.config, name) for name in OWN_LOGITS):
             return _chosen(model(input_ids=ids, use_cache=False).logits[:, :-1], targets, temperature)
