@@ -19,7 +19,7 @@ import numpy as np
 from mrt_lib.arms import MRTExact, Policy, Rollout
 from mrt_lib.arms.base import repeat
 from mrt_lib.arms.credit import centre_by_episode, episode_credits, group_advantages, outcome_alone, spread
-from mrt_lib.arms.mrt_offline import continued_rollouts, stale_prefixes
+from mrt_lib.arms.mrt import continued_rollouts, stale_prefixes
 from mrt_lib.arms.star import STaR
 from mrt_lib.tasks.base import Problem
 

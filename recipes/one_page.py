@@ -1,12 +1,12 @@
 """All of MRT on one page, top to bottom: think, value every prefix, credit progress, update.
 
 What it leaves out, and where the library has it: exact values in one packed pass instead of one pass per
-prefix and answer (`measure/packing.py`), LoRA and the merged copy that samples (`training/lora.py`), batches of
-tokens instead of rollouts one by one, clipping, KL, other losses (`training/losses.py`), warm-up and cosine,
-sampled values and stale prefixes (`arms/mrt.py`, `arms/mrt_offline.py`), checkpoints, logs and guards
-(`training/loop.py`). A test shows that its first step gives the library's gradient.
+prefix and answer (`measure/packing.py`), LoRA and the merged copy that samples (`training/lora.py`), batches
+of tokens instead of rollouts one by one, clipping, KL, other losses (`training/losses.py`), warm-up and
+cosine, sampled values and stale prefixes (`arms/mrt.py`), checkpoints, logs and guards (`training/loop.py`).
+A test shows that its first step gives the library's gradient.
 
-    python -m recipes.one_page          # twenty steps on the shipped base reasoner: about two minutes
+    python -m recipes.one_page          # twenty steps on the shipped base reasoner: a few minutes
 """
 
 from __future__ import annotations

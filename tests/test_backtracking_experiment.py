@@ -141,7 +141,7 @@ def test_an_arm_that_never_gets_there_saves_no_token():
     assert np.interp(BUDGET, TOKEN_GRID, high[0, 0]) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("arm", ["rise", "mrt_backtrack", "mrt_star"])
+@pytest.mark.parametrize("arm", [pytest.param("rise", marks=pytest.mark.slow), "mrt_backtrack", "mrt_star"])
 def test_a_run_writes_its_records(arm, made_up, monkeypatch):
     monkeypatch.setattr(backtracking_plan, "SCRATCH", made_up / "scratch")
     monkeypatch.setattr(backtracking, "SCRATCH", made_up / "scratch")

@@ -99,7 +99,7 @@ def test_regret_and_credit_are_those_of_the_stage():
         assert Horizons.seen[-1] == episodes
 
 
-@pytest.mark.parametrize("normalisation", ["dapo", "dr_grpo"])
+@pytest.mark.parametrize("normalisation", [pytest.param("dapo", marks=pytest.mark.slow), "dr_grpo"])
 def test_one_stage_is_a_run_of_that_budget(normalisation, tmp_path):
     plain = {"steps": 2, "thinking_tokens": 22, "episodes": 2, "loss": LossConfig(normalisation)}
     run(trainer(MRTExact("regret_to_go", 1.0), **plain), tmp_path / "plain")

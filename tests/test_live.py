@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from mrt_lib import plots
-from mrt_lib.training import live
+from mrt_lib import plots as live
 
 LOG = [{"step": 0, "value": 0.2}, {"step": 1, "value": 0.3, "entropy": 1.0}]
 

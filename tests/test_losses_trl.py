@@ -11,8 +11,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
 from mrt_lib.training.losses import LossConfig, policy_loss, rollout_weights
-from mrt_lib.training.token_rows import TokenRow, collate
-from mrt_lib.training.updates import token_log_probs
+from mrt_lib.training.updates import TokenRow, collate, token_log_probs
 from recipes.root_search.base import build_tokenizer
 
 TOKENIZER = build_tokenizer()

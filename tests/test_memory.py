@@ -53,10 +53,14 @@ def test_running_out_of_memory_inside_a_phase_says_what_to_reduce(monkeypatch):
     one = trainer(GRPO())
     full = RuntimeError("[enforce fail] not enough memory: you tried to allocate 9 bytes\nand more")
     monkeypatch.setattr(one.policy.prover, "values", lambda *_: (_ for _ in ()).throw(full))
-    with pytest.raises(MemoryError, match=r"proving with 1 of \d+ .*tried to allocate 9 bytes\): reduce prover"):
+    with pytest.raises(
+        MemoryError, match=r"proving with 1 of \d+ .*tried to allocate 9 bytes\): reduce prover"
+    ):
         check_fits(one)
     other = trainer(GRPO())
-    monkeypatch.setattr(other.policy.prover, "values", lambda *_: (_ for _ in ()).throw(RuntimeError("shape")))
+    monkeypatch.setattr(
+        other.policy.prover, "values", lambda *_: (_ for _ in ()).throw(RuntimeError("shape"))
+    )
     with pytest.raises(RuntimeError, match="^shape$"):
         check_fits(other)
 

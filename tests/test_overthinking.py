@@ -123,6 +123,17 @@ def test_sampled_places_come_from_stretches_and_the_cost_of_stopping_from_the_ot
     assert found.thoughts[0].useful == 20
 
 
+def test_halves_of_an_odd_number_of_answers_are_weighed_by_their_own_size():
+    # Three of five answers choose the stop: 2 of 3 right, then all. Two answers would be too few for the cut.
+    first = [["7", "1", "7", "1", "1"], *[["7"] * 5] * 3]
+    found = measured(values=([0.4, 1, 1, 1], [0.0, 0.0]), answers=[first, [["5"] * 5] * 2], exact=False)
+    assert found.number("stop_cost").value == 0
+
+
+def test_a_budget_given_twice_is_taken_once():
+    assert measured(budgets=[40, 20, 40]).settings["budgets"] == [20, 40]
+
+
 def test_nothing_known_and_nothing_thought():
     found = measured(values=([0.1], [0.1]), answers=[[["1", "2"]], [["1", "2"]]])
     assert found.number("known_share").value == 0

@@ -127,3 +127,8 @@ def test_bootstrap_means_of_one_seed_is_over_problems():
     alone = bootstrap(np.mean, samples[0, :, 0], seed=2, resamples=4000)
     assert (found.low, found.high) == pytest.approx((alone.low, alone.high), abs=0.01)
     assert found.n == 50
+
+
+def test_means_over_one_problem_have_no_interval():
+    with pytest.raises(ValueError, match="at least 2 problems"):
+        bootstrap_means(np.ones((3, 1, 2)), seed=0)

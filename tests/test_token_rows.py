@@ -13,8 +13,7 @@ from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
 from mrt_lib.thoughts.templates import TESTBED, encode
 from mrt_lib.thoughts.traces import Trace
-from mrt_lib.training.token_rows import TokenRow, collate, token_row
-from mrt_lib.training.updates import token_log_probs
+from mrt_lib.training.updates import TokenRow, collate, token_log_probs, token_row
 
 TASK = RootSearch(31)
 PROBLEM = TASK.problems["train"][0]

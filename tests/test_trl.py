@@ -14,20 +14,20 @@ import pytest
 
 from mrt_lib.arms import GRPO, LengthPenalty, MRTOffline, STaR
 from mrt_lib.arms.base import Policy, Rollout, stream
-from mrt_lib.arms.mrt_offline import continued_rollouts, stale_prefixes
+from mrt_lib.arms.mrt import continued_rollouts, stale_prefixes
 from mrt_lib.engines.base import Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.integrations.trl import TRLEngine
 from mrt_lib.integrations.trl_checks import check_sharding
 from mrt_lib.measure.prover import ExactProver
+from mrt_lib.provenance import ROOT
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import from_callable
 from mrt_lib.thoughts.templates import encode
 from mrt_lib.thoughts.traces import Trace
-from mrt_lib.training.token_rows import token_row
+from mrt_lib.training.updates import token_row
 from recipes import train_with_trl
 from tests.trl_runs import ARMS, GROUP, TASK, batch, trainer
-from mrt_lib.provenance import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")
 TRAIN = TASK.problems["train"]

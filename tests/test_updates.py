@@ -11,8 +11,7 @@ from mrt_lib.engines import Sampling, TransformersEngine
 from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.lora import Learner, LoraSettings
 from mrt_lib.training.losses import LossConfig
-from mrt_lib.training.token_rows import TokenRow
-from mrt_lib.training.updates import token_log_probs, update
+from mrt_lib.training.updates import TokenRow, token_log_probs, update
 from recipes.root_search.base import build_model, build_tokenizer
 
 TOKENIZER = build_tokenizer()

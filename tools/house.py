@@ -1,7 +1,7 @@
 """How large the house is and how long its checks take: `python -m tools.house [--clock]` records `house.*`.
 
-With --clock the commit that is checked out is cloned into an empty folder, and what .ci/run does there is timed
-with its installations: about a quarter of an hour on two idle cores.
+With --clock the commit that is checked out is cloned into an empty folder, and what .ci/run does there is
+timed with its installations: about a quarter of an hour on two idle cores.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def count(root: Path = ROOT) -> tuple[int, int]:
 
 
 def clock(root: Path = ROOT) -> tuple[float, float]:
-    """Minutes of `make test`, and of it with `make test-vllm`, in a clean clone; CalledProcessError if one fails."""
+    """Minutes of `make test`, and of it with `make test-vllm`, in a clean clone; an error if one fails."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", str(root), folder], check=True)
         started = time.perf_counter()

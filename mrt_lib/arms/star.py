@@ -31,7 +31,7 @@ import numpy as np
 
 from mrt_lib.arms.base import Policy, Rollout, stream, with_traces
 from mrt_lib.arms.credit import groups
-from mrt_lib.arms.mrt_offline import cut
+from mrt_lib.arms.mrt import cut
 from mrt_lib.arms.outcome import outcome_rollouts
 from mrt_lib.tasks.base import Problem
 

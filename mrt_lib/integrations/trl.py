@@ -3,16 +3,14 @@
 TRL gives DDP, DeepSpeed, FSDP, vLLM, checkpoints and trackers; the arm says what is collected and how
 every token is credited, with the same code as in `mrt_lib.training.loop`.
 
-How a thought becomes a completion. TRL generates freely: a completion that the budget cuts has no
-answer, so it could not be paid for what it found out. Here TRL's `rollout_func` calls the arm's own
-`collect` instead: think up to the budget, close the thought by force if need be, answer if the arm
-samples answers. The completion is everything after the prompt; `env_mask` hides the forced text from
-the loss, as our own loop does. Outcome arms sample an answer; `MRTExact` and `GRPOExact` need none,
-because their outcome is the exact J_k.
+How a thought becomes a completion. A completion that the budget cuts has no answer, so TRL could not pay
+it for what it found out. Here TRL's `rollout_func` calls the arm's own `collect` instead: think up to the
+budget, close the thought by force if need be, answer if the arm samples answers (`MRTExact` and `GRPOExact`
+need none: their outcome is the exact J_k). The completion is everything after the prompt; `env_mask` hides
+the forced text from the loss.
 
-How groups stay whole. TRL deals the rollouts of one problem to several processes. Each collects its own;
-then all rollouts are gathered on every process in TRL's order, credited there as one batch and cut back to
-its share. So credits are centred over the whole group, as on one process.
+How groups stay whole. TRL deals the rollouts of one problem to several processes. Each collects its own,
+all are gathered on every process in TRL's order and credited there as one batch.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,9 +41,7 @@ from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.training.guards import check_budget
-from mrt_lib.training.token_rows import token_row
-
-PROVER_TOKENS = 8192  # most tokens of a pass of the exact prover
+from mrt_lib.training.updates import token_row
 
 
 class MRTTrainer(GRPOTrainer):
@@ -57,8 +53,7 @@ class MRTTrainer(GRPOTrainer):
 
     Attributes:
         reasoner: as it was given; TRL trains its model.
-        rollouts: of the newest generation batch, of all processes, in TRL's order.
-        advantages: for each of them, one number per token that it holds.
+        rollouts, advantages: of the newest generation batch, of all processes, in TRL's order.
     """
 
     def __init__(
@@ -97,11 +92,10 @@ class MRTTrainer(GRPOTrainer):
         reasoner.check_room(problems, limit - answer_tokens, answer_tokens)
         self.rollouts: list[Rollout] = []
         self.advantages: list[np.ndarray] = []
-        self._own: list[np.ndarray] = []
-        outcome: Any = _outcome
+        self._own: list[np.ndarray] = []  # those of this process, from the prompt on
         prompts = Dataset.from_dict({"prompt": list(self.problem_of)})
         own: Any = {"processing_class": reasoner.tokenizer, "rollout_func": self._roll_out, **trl}
-        super().__init__(reasoner.model, outcome, args, prompts, **own)
+        super().__init__(reasoner.model, _outcome, args, prompts, **own)
         check_sharding(self._dist.is_fsdp or self._dist.is_zero3, args.use_vllm, arm)
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
@@ -117,9 +111,9 @@ class MRTTrainer(GRPOTrainer):
         """Collect this process's rollouts, credit those of all processes, return this process's."""
         rank, problems = self.accelerator.process_index, [self.problem_of[prompt] for prompt in prompts]
         with self._policy() as policy:
-            seed = stream(self._seed(), rank)
-            gathered = gather_object(self.arm.collect(policy, problems, 1, seed))
-            self.rollouts = in_groups(gathered, self.num_generations)
+            gathered = gather_object(self.arm.collect(policy, problems, 1, stream(self._seed(), rank)))
+            size: Any = self.num_generations
+            self.rollouts = [replace(r, group=i // size) for i, r in enumerate(gathered)]
             if self.state.global_step == 0:
                 check_budget(policy, self.rollouts, self.episodes)
         self.advantages = self.arm.credit(self.rollouts, self.episodes)
@@ -127,17 +121,15 @@ class MRTTrainer(GRPOTrainer):
             if not math.isnan(number):
                 self._metrics["train"][f"mrt/{name}"].append(number)
         mine = slice(rank * len(prompts), (rank + 1) * len(prompts))
-        own, starts = self.rollouts[mine], [len(r.trace.prompt_ids) for r in self.rollouts[mine]]
+        own, prompt_ids = self.rollouts[mine], [r.trace.prompt_ids for r in self.rollouts[mine]]
         rows = [token_row(self.reasoner, r, a) for r, a in zip(own, self.advantages[mine], strict=True)]
-        columns = ("ids", "log_probs", "generated", "advantages")
-        ids, log_probs, generated, self._own = (
-            [getattr(row, name)[start:] for row, start in zip(rows, starts, strict=True)] for name in columns
-        )
+        pairs = [(row, len(prompt)) for row, prompt in zip(rows, prompt_ids, strict=True)]
+        self._own = [row.advantages[start:] for row, start in pairs]
         return {
-            "prompt_ids": [r.trace.prompt_ids for r in own],
-            "completion_ids": [own.tolist() for own in ids],
-            "logprobs": [own.tolist() for own in log_probs],
-            "env_mask": [own.astype(int).tolist() for own in generated],
+            "prompt_ids": prompt_ids,
+            "completion_ids": [row.ids[start:].tolist() for row, start in pairs],
+            "logprobs": [row.log_probs[start:].tolist() for row, start in pairs],
+            "env_mask": [row.generated[start:].astype(int).tolist() for row, start in pairs],
             "outcome": [float(r.reward) for r in own],
         }
 
@@ -153,8 +145,7 @@ class MRTTrainer(GRPOTrainer):
             engine: Engine = TransformersEngine(model, given.batch_tokens)
             engine = TRLEngine(self.vllm_generation) if self.use_vllm else engine
             own = Reasoner(model, self.reasoner.tokenizer, self.reasoner.template, engine)
-            most = min(given.batch_tokens, PROVER_TOKENS)
-            prover = ExactProver(own, self.task, self.thinking.temperature, most)
+            prover = ExactProver(own, self.task, self.thinking.temperature, min(given.batch_tokens, 8192))
             yield Policy(own, prover, self.thinking, self.answering)
 
     def _seed(self) -> int:
@@ -162,25 +153,19 @@ class MRTTrainer(GRPOTrainer):
         return stream(stream(self.args.seed, self.state.global_step), self._step)
 
 
-def in_groups(rollouts: Sequence[Rollout], size: Any) -> list[Rollout]:
-    """The rollouts of all processes, in order, each `size` in a row as one group."""
-    return [replace(rollout, group=i // size) for i, rollout in enumerate(rollouts)]
-
-
-def _outcome(outcome: list[float], **_: Any) -> list[float]:
+def _outcome(outcome: Any, **_: Any) -> Any:
     """The arm's rewards, for TRL's log."""
     return outcome
 
 
+@dataclass(frozen=True)
 class TRLEngine:
-    """Generates with the vLLM that TRL keeps in step with the weights in training.
+    """Generates with the vLLM that TRL keeps in step with the weights: a GRPOTrainer's `vllm_generation`.
 
     The draws are vLLM's own: `sampling.seed` is not used. The temperature is TRL's.
     """
 
-    def __init__(self, generation: Any) -> None:
-        """`generation`: a GRPOTrainer's `vllm_generation`."""
-        self.generation = generation
+    generation: Any
 
     def generate(
         self,
@@ -189,31 +174,22 @@ class TRLEngine:
         limits: Sequence[int] | None = None,
         progress: bool = False,  # noqa: ARG002
     ) -> list[Generation]:
-        """See `Engine.generate`; in a distributed run every process must call it.
-
-        Raises:
-            ValueError: prompts with limits of their own, which TRL's vLLM cannot have.
-        """
+        """See `Engine.generate`; every process must call it, and ValueError for a limit of a prompt's own."""
         if limits is not None and set(limits) != {sampling.max_new_tokens}:
             raise ValueError("TRL's vLLM generates all prompts with one limit; use an arm that thinks once")
         own = [list(prompt) for prompt in prompts for _ in range(sampling.n)]
         # TRL cuts a server's results into equal shares, so every process asks for equally many.
         most = max(gather_object([len(own)]))
-        with self._asking_for(sampling):
-            _, token_ids, log_probs, _ = self.generation.generate(own + own[-1:] * (most - len(own)), None, 1)
+        asked = self.generation
+        before = asked.max_completion_length, asked.generation_kwargs
+        asked.max_completion_length = sampling.max_new_tokens
+        stop = [sequence[0] for sequence in sampling.stop if len(sequence) == 1]
+        asked.generation_kwargs = {"stop_token_ids": stop, "ignore_eos": True}
+        try:
+            _, token_ids, log_probs, _ = asked.generate(own + own[-1:] * (most - len(own)), None, 1)
+        finally:
+            asked.max_completion_length, asked.generation_kwargs = before
         # TRL has None where vLLM gave nan.
         drawn = [[math.nan if p[0] is None else p[0] for p in places] for places in log_probs[: len(own)]]
         pairs = zip(token_ids[: len(own)], drawn, strict=True)
         return [cut_at_stop(list(ids), own_log_probs, sampling.stop) for ids, own_log_probs in pairs]
-
-    @contextmanager
-    def _asking_for(self, sampling: Sampling) -> Iterator[None]:
-        stop = [sequence[0] for sequence in sampling.stop if len(sequence) == 1]
-        own = self.generation
-        before = own.max_completion_length, own.generation_kwargs
-        own.max_completion_length = sampling.max_new_tokens
-        own.generation_kwargs = {"stop_token_ids": stop, "ignore_eos": True}
-        try:
-            yield
-        finally:
-            own.max_completion_length, own.generation_kwargs = before

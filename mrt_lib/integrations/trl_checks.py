@@ -44,12 +44,9 @@ def check_settings(args: Any, arm: Arm, answer_tokens: int) -> None:
             f"{type(arm).__name__} needs a stale policy and whole groups on one process, or an arm that "
             "imitates a step of its own, which TRL has not; use mrt_lib.train, or MRTOnline or MRTExact here"
         )
-    found = {name: getattr(args, name) for name in REQUIRED}
-    if wrong := {name: value for name, value in found.items() if value != REQUIRED[name]}:
+    if wrong := {name: found for name in REQUIRED if (found := getattr(args, name)) != REQUIRED[name]}:
         needed = {name: REQUIRED[name] for name in wrong}
-        raise ValueError(
-            f"the arms sample from the whole policy and learn from it: need {needed}, got {wrong}"
-        )
+        raise ValueError(f"the arms sample and learn from the whole policy: need {needed}, got {wrong}")
     if args.loss_type not in LOSSES:
         raise ValueError(f"loss_type must be one of {LOSSES}, which pay by token, got {args.loss_type!r}")
     if not 0 < answer_tokens < args.max_completion_length:
@@ -63,8 +60,7 @@ def check_problems(reasoner: Reasoner, task: Task, problems: Sequence[Problem], 
     """ValueError unless the problems fill a batch and can be valued, and TRL has the engine in its hands."""
     if not isinstance(reasoner.engine, TransformersEngine):
         raise ValueError("TRL keeps a vLLM of its own: load the reasoner with engine='transformers' here")
-    batch = args.generation_batch_size // args.num_generations
-    if len(problems) < batch:
+    if len(problems) < (batch := args.generation_batch_size // args.num_generations):
         raise ValueError(f"a batch takes {batch} different problems, got {len(problems)}; add or lower it")
     if isinstance(arm, MRTExact | GRPOExact):
         for problem in problems:

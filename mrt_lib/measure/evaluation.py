@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mrt_lib.engines.base import Sampling
 from mrt_lib.measure.prover import Prover
@@ -17,14 +18,9 @@ from mrt_lib.thoughts.traces import Trace
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Valued traces, `rollouts` for each problem, in the order of the problems.
+    """Valued traces, `rollouts` for each problem, in the order of the problems, each of which is there once.
 
-    Attributes:
-        problems: the problems, each once.
-        rollouts: traces per problem.
-        traces: problems x rollouts traces with their values.
-        tokens: for each trace, (k + 1,) tokens spent if stopped at prefix j: prompt, prefix, the
-            text that ends the thought and the answer.
+    `tokens` has for each trace what it spends if stopped at prefix j, shape (k + 1,), see `tokens_spent`.
     """
 
     problems: list[Problem]
@@ -40,22 +36,22 @@ class Evaluation:
     def by_tokens(self, budgets: Sequence[int]) -> np.ndarray:
         """Mean value at each budget of tokens, shape (problems, budgets)."""
         rows = [value_at(n, t.values, budgets) for n, t in zip(self.tokens, self.traces, strict=True)]
-        return np.array(rows).reshape(len(self.problems), self.rollouts, -1).mean(1)
+        return self.by_problem(rows)
 
     def regret(self, budget: int, optimum: np.ndarray | None = None) -> np.ndarray:
         """Mean normalised regret up to `budget` tokens, shape (problems,).
 
-        Args:
-            budget: tokens.
-            optimum: J*_0 .. J*_m of the optimal policy, charged for episodes as long as this
-                trace's own mean; None compares with the oracle.
+        Against J*_0 .. J*_m of the optimal policy, at `optimum_tokens`; None compares with the oracle.
         """
-        rows = [self._regret(i, budget, optimum) for i in range(len(self.traces))]
-        return np.array(rows).reshape(len(self.problems), self.rollouts).mean(1)
+        rows = []
+        for i, trace in enumerate(self.traces):
+            comparator = None if optimum is None else (self.optimum_tokens(i, len(optimum) - 1), optimum)
+            rows.append(normalised_regret(self.tokens[i], trace.values, budget, comparator))
+        return self.by_problem(rows)[:, 0]
 
-    def _regret(self, i: int, budget: int, optimum: np.ndarray | None) -> float:
-        comparator = None if optimum is None else (self.optimum_tokens(i, len(optimum) - 1), optimum)
-        return normalised_regret(self.tokens[i], self.traces[i].values, budget, comparator)
+    def by_problem(self, rows: ArrayLike) -> np.ndarray:
+        """Means over each problem's rollouts of rows per trace, shape (problems, numbers of a row)."""
+        return np.asarray(rows, dtype=float).reshape(len(self.problems), self.rollouts, -1).mean(1)
 
     def optimum_tokens(self, i: int, episodes: int) -> np.ndarray:
         """Tokens that the optimal policy spends on problem of trace `i`, shape (episodes + 1,)."""
@@ -76,14 +72,10 @@ def evaluate(
     answer_tokens: float,
     progress: bool = False,
 ) -> Evaluation:
-    """Think `rollouts` times about each problem and value every prefix.
+    """Think `rollouts` times about each problem and value every prefix; ValueError without either.
 
-    Args:
-        sampling: `max_new_tokens` is the thinking budget.
-        answer_tokens: mean length of an answer, charged to every prefix.
-
-    Raises:
-        ValueError: no problems, or fewer than one rollout.
+    `sampling.max_new_tokens` is the thinking budget of a thought; `answer_tokens`, the mean length of an
+    answer, is charged to every prefix.
     """
     if not problems or rollouts < 1:
         raise ValueError(f"need problems and rollouts >= 1, got {len(problems)} and {rollouts}")
@@ -98,12 +90,8 @@ def assess(
     traces: Sequence[Trace],
     answer_tokens: float,
 ) -> Evaluation:
-    """The evaluation of traces that are there, the same number for each problem, in their order.
-
-    Raises:
-        ValueError: a trace belongs to another problem, or the traces are not a multiple of the problems.
-    """
-    rollouts, rest = divmod(len(traces), len(problems))
+    """The evaluation of given traces, equally many for each problem, in their order; else ValueError."""
+    rollouts, rest = divmod(len(traces), max(1, len(problems)))
     if rest or not rollouts:
         raise ValueError(f"{len(traces)} traces are no whole number of rollouts of {len(problems)} problems")
     values = prover.values([p for p in problems for _ in range(rollouts)], traces)

@@ -1,9 +1,8 @@
 """Progress of episodes, the credit that it earns them, and the places from where on a thought gains nothing.
 
 Values J_0 .. J_k, shape (k + 1,), are probabilities and belong to the prefixes c_0 .. c_k of one trace: J_j
-is the meta-prover's value after j finished episodes, J_0 without any thinking. Episode z_e leads from c_e
-to c_{e+1}. Every function of values raises ValueError if they are empty, not one-dimensional, not finite or
-outside [0, 1].
+is the meta-prover's value after j finished episodes. Episode z_e leads from c_e to c_{e+1}. Every function
+of values raises ValueError if they are empty, not one-dimensional, not finite or outside [0, 1].
 """
 
 from __future__ import annotations
@@ -16,26 +15,19 @@ from numpy.typing import ArrayLike
 
 
 def progress(values: ArrayLike) -> np.ndarray:
-    """Progress r_e = J_{e+1} - J_e of every episode (paper, Definition 6.1).
-
-    Returns:
-        Differences of probabilities in [-1, 1], shape (k,); they add up to J_k - J_0.
-    """
+    """Progress r_e = J_{e+1} - J_e of every episode (paper, Definition 6.1), in [-1, 1], shape (k,)."""
     return np.diff(check_values(values))
 
 
 def log_progress(log_values: ArrayLike) -> np.ndarray:
     """Information gain log J_{e+1} - log J_e of every episode, in nats, shape (k,).
 
-    Raises:
-        ValueError: log values (natural logarithms, shape (k + 1,)) are empty, not one-dimensional, positive
-            or not finite (J = 0 has no logarithm: take an exact prover's values, or a floor).
+    ValueError unless the log values (natural logarithms) have shape (k + 1,) and are finite and at most 0:
+    J = 0 has no logarithm, so take an exact prover's values, or a floor.
     """
     logs = np.asarray(log_values, dtype=float)
-    if logs.ndim != 1 or not logs.size:
-        raise ValueError(f"log_values must have shape (k + 1,), got {logs.shape}")
-    if not np.all(np.isfinite(logs) & (logs <= 0)):
-        raise ValueError(f"log_values must be finite and at most 0, got {log_values!r}")
+    if logs.ndim != 1 or not logs.size or not np.all(np.isfinite(logs) & (logs <= 0)):
+        raise ValueError(f"log_values must be finite, at most 0 and of shape (k + 1,), got {log_values!r}")
     return np.diff(logs)
 
 
@@ -46,32 +38,23 @@ def regret_to_go(values: ArrayLike, horizon: int) -> np.ndarray:
     count: those episodes earn 0. In terms of progress this is
     sum_{e <= i < horizon} (horizon - i) r_i / (horizon - e): an early gain counts in every later prefix.
 
-    It is the policy gradient of normalised regret over episodes, 1 - mean_{j=1..horizon} J_j, with
-    the meta-prover held fixed:
+    It is the policy gradient of normalised regret over episodes, 1 - mean_{j=1..horizon} J_j, with the
+    meta-prover held fixed:
 
     1. grad E[sum_j J_j] = E[sum_e grad log pi(z_e | c_e) sum_j J_j]           (score function)
     2. z_e cannot change J_j for j <= e, so only j > e remain                       (causality)
     3. J_e depends on c_e alone: subtracting it from each J_j changes no expectation (baseline)
 
-    which leaves, with K = horizon and g_e = `regret_to_go`,
-    grad E[mean_j J_j] = E[sum_e (K - e)/K g_e grad log pi(z_e | c_e)]. The exact gradient thus
-    weighs g_e by (K - e)/K, the share of the horizon that episode e can still change. Left out, as
-    policy gradients usually leave out their discount (g_e is a return discounted by
-    (K - e - 1)/(K - e)), every prefix counts alike: each prefix's own gradient keeps its
-    direction, their mixture changes. Stopping at c_k earns 0, so it needs no term.
+    which leaves, with K = horizon and g_e = `regret_to_go`, grad E[mean_j J_j] =
+    E[sum_e (K - e)/K g_e grad log pi(z_e | c_e)]. The exact gradient thus weighs g_e by (K - e)/K, the share
+    of the horizon that episode e can still change. Left out, as policy gradients usually leave out their
+    discount, every prefix counts alike: each prefix's own gradient keeps its direction, their mixture
+    changes. Stopping at c_k earns 0, so it needs no term.
 
     AnytimeReasoner (arXiv 2505.13438) already optimises this area under the curve of accuracy against
     budget, and pays each token the return-to-go of the budgets after it, less a baseline of its own.
 
-    Args:
-        values: J_0 .. J_k.
-        horizon: K, in episodes.
-
-    Returns:
-        Differences of probabilities in [-1, 1], shape (k,).
-
-    Raises:
-        ValueError: also for a horizon that is no whole number >= 1.
+    In [-1, 1], shape (k,). ValueError also unless the horizon, in episodes, is a whole number >= 1.
     """
     gains = progress(values)
     left = np.maximum(check_positive("horizon", horizon) - np.arange(len(gains)), 0)
@@ -79,17 +62,10 @@ def regret_to_go(values: ArrayLike, horizon: int) -> np.ndarray:
 
 
 def to_tokens(per_episode: ArrayLike, boundaries: ArrayLike) -> np.ndarray:
-    """One number per thought token: that of the token's episode.
+    """One number per thought token: that of the token's episode, shape (boundaries[-1],), (0,) if k is 0.
 
-    Args:
-        per_episode: one number per episode, shape (k,).
-        boundaries: thought tokens at the end of each episode, strictly increasing, shape (k,).
-
-    Returns:
-        Shape (boundaries[-1],), or (0,) for an empty thought.
-
-    Raises:
-        ValueError: the shapes differ, or boundaries are not whole or do not rise strictly from above 0.
+    Both have shape (k,); `boundaries`, the thought tokens at the end of each episode, must be whole and rise
+    strictly from above 0. Else ValueError.
     """
     numbers, ends = np.asarray(per_episode, dtype=float), np.asarray(boundaries, dtype=int)
     if numbers.ndim != 1 or numbers.shape != ends.shape:
@@ -134,9 +110,7 @@ def piecewise_constant(values: ArrayLike, answers: int) -> np.ndarray:
     The cut into stretches maximises the binomial log-likelihood minus log(number of answers) / 2 for each
     stretch (BIC with its level as parameter), found by dynamic programming over all cuts. So a change of
     J counts once the answers on both sides, taken together, make it plausible; smaller ones are missed.
-
-    Returns:
-        The mean of every prefix's stretch, shape (k + 1,).
+    What comes back is the mean of every prefix's stretch, shape (k + 1,).
     """
     own, n = check_values(values), check_positive("answers", answers)
     right = np.append(0.0, np.cumsum(own * n))

@@ -1,20 +1,17 @@
 """Regret: how far a trace stays below a comparator while it spends its budget.
 
-J_j is the value after j finished episodes. Over episodes, regret is a sum (paper, Definition 4.1);
-over tokens it is the area above the curve of value against tokens spent (paper, Figure 9;
-`regret.ipynb` of the released code). That curve starts at (0, 0), is straight between its points and
-stays flat after the last. Tokens are counted the same way for every curve that is compared: prompt,
-prefix, stop text and the mean length of one answer. AnytimeReasoner (arXiv 2505.13438) trains on the same
-area: the mean over budgets of what is right when the budget ends.
+J_j is the value after j finished episodes. Over episodes, regret is a sum (paper, Definition 4.1); over
+tokens it is the area above the curve of value against tokens spent (paper, Figure 9; `regret.ipynb` of the
+released code). That curve starts at (0, 0), is straight between its points and stays flat after the last.
+AnytimeReasoner (arXiv 2505.13438) trains on the same area.
 
-Tokens are those spent at each prefix, finite, at least 0 and never falling, shape (k + 1,); values J_0 ..
-J_k are probabilities of the same shape; a budget C0 is a whole number of tokens, at least 1. Every function
-raises ValueError for anything else.
+Tokens are those spent at each prefix (prompt, prefix, stop text and the mean length of one answer), finite,
+at least 0 and never falling, shape (k + 1,); values J_0 .. J_k are probabilities of the same shape; a budget
+C0 is a whole number of tokens, at least 1. Every function raises ValueError for anything else.
 
-Two slips of the released analysis code are not reproduced. It divides the answers' tokens by 16
-where there are 8 answers, which halves their cost. And beyond the training budget it appends points
-unordered and unclipped, so that one past the cut adds a slice of negative width; here tokens must
-not fall, and the curve is cut at the budget.
+Two slips of the released analysis code are not reproduced. It divides the answers' tokens by 16 where there
+are 8 answers, which halves their cost. And beyond the training budget it appends points unordered and
+unclipped, so that one past the cut adds a slice of negative width; here the curve is cut at the budget.
 """
 
 from __future__ import annotations
@@ -32,19 +29,13 @@ VOTES = (1, 2, 4, 8)
 
 
 def cumulative_regret(values: ArrayLike, episodes: int, comparator: ArrayLike = 1.0) -> float:
-    """Sum over j = 0 .. episodes - 1 of comparator_j - J_j, of one trace (paper, Definition 4.1).
+    """Sum over j = 0 .. episodes - 1 of comparator_j - J_j of one trace, in episodes (paper, Definition 4.1).
 
     Args:
-        values: J_0 .. J_k, probabilities, shape (k + 1,); a shorter trace keeps its last value.
-        episodes: how many terms to sum, at least 1.
-        comparator: value of the comparator after j episodes: one number (1 is the oracle), or an
-            array of at least `episodes` values, such as `task.optimal_values(episodes)`.
-
-    Returns:
-        Regret in episodes.
-
-    Raises:
-        ValueError: also for a comparator that is too short or `episodes` that are no whole number >= 1.
+        values: J_0 .. J_k; a shorter trace keeps its last value.
+        episodes: how many terms to sum; ValueError also unless it is a whole number >= 1.
+        comparator: its value after j episodes: one number (1 is the oracle), or at least `episodes` of them
+            (else ValueError), such as `task.optimal_values(episodes)`.
     """
     own, episodes = check_values(values), check_positive("episodes", episodes)
     best = check_values(comparator, "comparator", ndim=min(np.ndim(comparator), 1))
@@ -67,11 +58,8 @@ def normalised_regret(
 ) -> float:
     """Area between the comparator and the curve up to `budget`, over `budget` (paper, Figure 9).
 
-    Args:
-        comparator: None for the oracle, right at every budget; else the (tokens, values) of another curve.
-
-    Returns:
-        Regret in [0, 1] against the oracle, in [-1, 1] against another curve.
+    In [0, 1] against the oracle, which is right at every budget (`comparator` None); in [-1, 1] against the
+    (tokens, values) of another curve.
     """
     own = area(tokens, values, budget)
     best = budget if comparator is None else area(*comparator, budget)
@@ -79,10 +67,7 @@ def normalised_regret(
 
 
 def value_at(tokens: ArrayLike, values: ArrayLike, budgets: ArrayLike) -> np.ndarray:
-    """The curve of `area`, read at `budgets` (tokens, at least 0), in their shape.
-
-    Where several prefixes cost the same, the last of them counts.
-    """
+    """The curve of `area` at `budgets` (tokens, >= 0), in their shape; at a tie the last prefix counts."""
     at = np.asarray(budgets, dtype=float)
     if not np.all(np.isfinite(at) & (at >= 0)):
         raise ValueError(f"budgets must be finite and at least 0, got {budgets!r}")
@@ -92,11 +77,10 @@ def value_at(tokens: ArrayLike, values: ArrayLike, budgets: ArrayLike) -> np.nda
 def vote_regret(majorities: ArrayLike, boundaries: int, gap: int = 5) -> float:
     """Regret against the model's own best: going on where stopping to vote is better.
 
-    Appendix E of the paper, in the released code `regret_additional.ipynb`.
-    From one boundary to the next, `gap` episodes on, "think" is the straight line of maj@1. "Vote"
-    spends the same on more answers instead, one for each episode: it goes from maj@1 at abscissa 1
-    through maj@2 and maj@4 towards maj@8, up to abscissa 1 + gap (6: halfway from maj@4 to maj@8).
-    The optimum is the larger of the two at each abscissa, as in the released code.
+    Appendix E of the paper, in the released code `regret_additional.ipynb`. From one boundary to the next,
+    `gap` episodes on, "think" is the straight line of maj@1. "Vote" spends the same on more answers instead,
+    one for each episode: from maj@1 at abscissa 1 through maj@2 and maj@4 towards maj@8, up to abscissa
+    1 + gap (6: halfway from maj@4 to maj@8). The optimum is the larger of the two at each abscissa.
 
     Args:
         majorities: maj@1, @2, @4, @8 at each boundary of one trace, shape (k + 1, 4).
@@ -106,9 +90,6 @@ def vote_regret(majorities: ArrayLike, boundaries: int, gap: int = 5) -> float:
     Returns:
         (area of optimum - area of think) / area of optimum, in [0, 1]; nan where the optimum's area
         is 0 (nothing to lose), so average traces with `np.nanmean`.
-
-    Raises:
-        ValueError: majorities of another shape or outside [0, 1]; boundaries or gap out of range.
     """
     used = check_values(majorities, "majorities", ndim=2)[: check_positive("boundaries", boundaries) + 1]
     if used.shape[1] != len(VOTES):
@@ -125,16 +106,12 @@ def vote_regret(majorities: ArrayLike, boundaries: int, gap: int = 5) -> float:
 def tokens_to_accuracy(budgets: ArrayLike, accuracy: ArrayLike, target: float) -> float:
     """Tokens at which a mean curve first reaches `target`, by linear interpolation; inf if never.
 
+    A curve that starts at or above the target reaches it at the first budget, an upper bound.
+
     Args:
-        budgets: tokens, positive, strictly increasing, shape (b,).
+        budgets: tokens, strictly rising from above 0, shape (b,).
         accuracy: mean accuracy at each budget, shape (b,).
         target: accuracy to reach, in (0, 1].
-
-    Returns:
-        Tokens; the first budget, an upper bound, where the curve starts at or above the target.
-
-    Raises:
-        ValueError: budgets not rising from above 0, another length, or accuracy or target out of range.
     """
     x, y = np.asarray(budgets, dtype=float), check_values(accuracy, "accuracy")
     if x.ndim != 1 or not np.isfinite(x).all() or np.any(np.diff(x, prepend=0) <= 0):
@@ -156,16 +133,12 @@ def token_efficiency(
 
     Args:
         budgets, target: as in `tokens_to_accuracy`.
-        accuracy_a, accuracy_b: accuracy on each problem, the same ones, shape (problems, b).
-        seed: of the bootstrap.
+        accuracy_a, accuracy_b: accuracy on each of the same 2 or more problems, shape (problems, b).
 
     Returns:
         tokens_b / tokens_a with its 95% paired bootstrap interval over problems: inf where only a
         reaches the target, 0 where only b does, nan where neither does (such resamples open both
         ends, to 0 and inf).
-
-    Raises:
-        ValueError: also for shapes that do not fit, or fewer than 2 problems.
     """
     a, b = check_values(accuracy_a, "accuracy_a", 2), check_values(accuracy_b, "accuracy_b", 2)
 

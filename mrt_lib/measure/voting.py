@@ -14,10 +14,7 @@ ENUMERATE = 2000  # up to so many subsets, every one is counted
 def pass_at_k(n: int, right: int, k: int) -> float:
     """Probability that at least one of k answers is right: 1 - C(n - right, k) / C(n, k).
 
-    Unbiased from `right` right ones among n >= k independent answers.
-
-    Raises:
-        ValueError: not 0 <= right <= n, or not 1 <= k <= n.
+    Unbiased from `right` in 0..n right ones among n independent answers, k in 1..n; else ValueError.
     """
     if not 0 <= right <= n:
         raise ValueError(f"right must be in 0..{n}, the number of answers; got {right}")
@@ -45,7 +42,7 @@ def majority_at_k(
     Args:
         answers: n answers, "" where nothing was parsed; equal answers must be equal strings.
         gold: the right answer.
-        k: answers in a vote, 1 to n.
+        k: answers in a vote.
         mean_log_probs: mean log-probability (nats) of each answer's tokens; a vote then weighs
             2 ** mean_log_prob, to the letter of the released code. None: each weighs 1.
         draws: how many subsets are drawn, with this `seed`, where there are more than 2000.
@@ -62,7 +59,11 @@ def majority_at_k(
     if logs.shape != (len(answers),) or not np.isfinite(logs).all():
         raise ValueError(f"mean_log_probs must be {len(answers)} finite numbers, got {mean_log_probs}")
     weights = np.exp2(logs)
-    picked = _subsets(len(answers), k, np.random.default_rng(seed), draws)
+    picked: np.ndarray  # positions, shape (subsets, k)
+    if math.comb(len(answers), k) <= ENUMERATE:
+        picked = np.array(list(itertools.combinations(range(len(answers)), k)))
+    else:
+        picked = np.argsort(np.random.default_rng(seed).random((draws, len(answers))), axis=1)[:, :k]
 
     def weight_of(answer: str) -> np.ndarray:  # in every subset
         return np.where([other == answer for other in answers], weights, 0.0)[picked].sum(axis=1)
@@ -75,10 +76,3 @@ def majority_at_k(
 def _check_k(k: int, n: int) -> None:
     if not 1 <= k <= n:
         raise ValueError(f"k must be in 1..{n}, the number of answers; got {k}")
-
-
-def _subsets(n: int, k: int, rng: np.random.Generator, draws: int) -> np.ndarray:
-    """Positions of k of n answers, shape (subsets, k): all of them, or `draws` random ones."""
-    if math.comb(n, k) <= ENUMERATE:
-        return np.array(list(itertools.combinations(range(n), k)))
-    return np.argsort(rng.random((draws, n)), axis=1)[:, :k]

@@ -37,13 +37,11 @@ MEASURES: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One number.
+    """One number: mean over `n` problems, or ratio of two.
 
     Attributes:
         measure: a key of `MEASURES`, which has its unit.
-        value: mean over problems, or ratio of two.
         low, high: 95% bootstrap interval over problems, -inf and inf where it is open.
-        n: number of problems.
         episode, votes, tokens: after how many episodes, of how many votes, within how many tokens.
     """
 
@@ -81,10 +79,8 @@ class Overthinking:
     """Everything that a report says.
 
     Attributes:
-        settings: how it was measured, and on what.
-        provenance: when and with which versions.
-        numbers: every number, tidy.
-        thoughts: one row per thought, in the order of the problems.
+        settings, provenance: how it was measured, and on what; when, and with which versions.
+        thoughts: in the order of the problems.
         example: the thought whose wasted share is closest to that of all.
     """
 

@@ -22,9 +22,6 @@ from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.thoughts.traces import Trace, load_traces, save_traces
 
 CHUNK = 64  # thoughts
-LONGEST_THOUGHT = 8192  # tokens, where the context would allow more
-SHORT_ANSWER, LONG_ANSWER = 32, 1024  # tokens of an answer in place, or at the end of some prose
-
 Answers = list[list[list[str]]]
 
 
@@ -49,8 +46,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"rollouts": 1, "thinking_tokens": 1, "branches": 2, "answer_tokens": 1}
-        for name, bound in least.items():
+        for name, bound in {"rollouts": 1, "thinking_tokens": 1, "branches": 2, "answer_tokens": 1}.items():
             if (given := getattr(self, name)) is not None and given < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {given}")
         if self.temperature <= 0:
@@ -58,22 +54,18 @@ class Options:
 
     def fit(self, reasoner: Reasoner, problems: Sequence[Problem]) -> tuple[int, int]:
         """Most tokens of a thought and of an answer, defaults filled in; checked by `Reasoner.check_room`."""
-        short = reasoner.template.leads_to_answer
-        answer = self.answer_tokens or (SHORT_ANSWER if short else LONG_ANSWER)
+        answer = self.answer_tokens or (32 if reasoner.template.leads_to_answer else 1024)
         room = reasoner.room(problems, answer)
-        most = LONGEST_THOUGHT if room is None else max(1, min(LONGEST_THOUGHT, room))
-        thinking = self.thinking_tokens or most
+        thinking = self.thinking_tokens or (8192 if room is None else max(1, min(8192, room)))
         reasoner.check_room(problems, thinking, answer)
         return thinking, answer
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Thoughts with values and forced answers, `evaluation.rollouts` for each problem.
+    """Thoughts with values and forced answers.
 
     Attributes:
-        reasoner: whose they are.
-        evaluation: valued traces, and what each of their prefixes costs.
         answers: sampled answers by trace, prefix and branch. Every right answer reads as the problem's
             gold answer, so that they vote together; "" where none could be read.
         exact: J is exact; otherwise the share of right ones among these answers.
@@ -108,12 +100,10 @@ def observe(
     """Think, force answers at every prefix, and value it.
 
     Args:
-        task: grades the answers.
         problems: each once.
         prover: gives J (`mrt_lib.measure.prover.exact_prover`); None takes the share of right forced answers.
         folder: of this very run (see `mrt_lib.files.claim`): every chunk is saved there, and those that
             are there are read. None keeps nothing.
-        progress: show a bar over the problems.
 
     Raises:
         ValueError: no problems, a prompt without room in the model's context, or a damaged or foreign file
@@ -132,16 +122,19 @@ def observe(
             path = None if folder is None else Path(folder) / "thoughts" / f"{c:04d}.parquet"
             found = _read(path, chunk)
             if found is None:
-                seeds = [stream(options.seed, 2 * c + use) for use in (0, 1)]
-                traces = reasoner.think(chunk, Sampling(thinking, options.temperature, seed=seeds[0]))
-                asked = Sampling(answer, options.temperature, seed=seeds[1])
+                asked = Sampling(thinking, options.temperature, seed=stream(options.seed, 2 * c))
+                traces = reasoner.think(chunk, asked)
+                asked = Sampling(answer, options.temperature, seed=stream(options.seed, 2 * c + 1))
                 forced = SampledProver(reasoner, task, options.branches, asked)
-                found = _write(path, _valued(prover, forced, chunk, traces))
+                found = _valued(prover, forced, chunk, traces)
+                if path is not None:  # the traces come last: where they are, the chunk is whole
+                    write_json(path.with_suffix(".json"), {"answers": found.answers, "tokens": found.tokens})
+                    save_traces(path, found.traces)
             done.append(found)
             bar.update(len(chunk) // options.rollouts)
     traces = [trace for chunk in done for trace in chunk.traces]
     answers = [prefixes for chunk in done for prefixes in chunk.answers]
-    mean = sum(c.answer_tokens for c in done) / (options.branches * sum(map(len, answers)))
+    mean = sum(chunk.tokens for chunk in done) / (options.branches * sum(map(len, answers)))
     tokens = [tokens_spent(reasoner, trace, mean) for trace in traces]
     evaluation = Evaluation(list(problems), options.rollouts, traces, tokens)
     return Observation(reasoner, evaluation, answers, prover is not None, mean)
@@ -150,31 +143,19 @@ def observe(
 class _Chunk(NamedTuple):  # valued traces, their answers, and how many tokens those have in all
     traces: list[Trace]
     answers: Answers
-    answer_tokens: int
+    tokens: int
 
 
 def _valued(
     prover: Prover | None, forced: SampledProver, problems: list[Problem], traces: list[Trace]
 ) -> _Chunk:
-    drawn = forced.answers(problems, traces)
-    texts = [
-        [[problem.answer if a.right else a.text for a in prefix] for prefix in prefixes]
-        for problem, prefixes in zip(problems, drawn, strict=True)
-    ]
-    if prover is None:
-        values = [[sum(a.right for a in prefix) / len(prefix) for prefix in prefixes] for prefixes in drawn]
-    else:
-        values = [v.value.tolist() for v in prover.values(problems, traces)]
-    valued = [replace(t, values=v) for t, v in zip(traces, values, strict=True)]
+    drawn, texts, valued = forced.answers(problems, traces), [], []
+    exact = None if prover is None else prover.values(problems, traces)
+    for i, (problem, prefixes) in enumerate(zip(problems, drawn, strict=True)):
+        texts.append([[problem.answer if a.right else a.text for a in prefix] for prefix in prefixes])
+        shares = [sum(a.right for a in prefix) / len(prefix) for prefix in prefixes]
+        valued.append(replace(traces[i], values=shares if exact is None else exact[i].value.tolist()))
     return _Chunk(valued, texts, sum(a.tokens for prefixes in drawn for prefix in prefixes for a in prefix))
-
-
-def _write(path: Path | None, chunk: _Chunk) -> _Chunk:
-    """The traces come last: where they are, the chunk is whole."""
-    if path is not None:
-        write_json(path.with_suffix(".json"), {"answers": chunk.answers, "tokens": chunk.answer_tokens})
-        save_traces(path, chunk.traces)
-    return chunk
 
 
 def _read(path: Path | None, problems: list[Problem]) -> _Chunk | None:

@@ -20,7 +20,6 @@ from mrt_lib.reporting.measured import Example, Measured, Overthinking, Thought
 from mrt_lib.reporting.observation import Observation
 from mrt_lib.thoughts.templates import decode
 
-GRID = 41  # points of the accuracy curve
 GAP = 5  # episodes between two boundaries of the vote regret, as in the released code
 
 
@@ -28,34 +27,29 @@ def measure(
     observation: Observation,
     settings: Mapping[str, Any],
     provenance: Mapping[str, Any],
-    optimum: ArrayLike | None = None,
+    optimum: np.ndarray | None = None,
     budgets: Sequence[int] | None = None,
     threshold: float = 0.5,
     margin: float = 0.05,
     seed: int = 0,
 ) -> Overthinking:
-    """All numbers of an observation.
+    """All numbers of an observation; ValueError below 2 problems or answers per prefix, or for bad options.
 
     Args:
-        observation: of at least 2 problems, with at least 2 answers per prefix.
         settings, provenance: kept in the result, the former with the options below.
         optimum: J*_0 .. J*_m of the optimal policy where the task knows it (`task.optimal_values`).
         budgets: tokens at which regret is taken; None for 1/4, 1/2, 1 and 2 times the mean cost of a thought.
         threshold: J from which an answer counts as known, see `known_from`.
         margin: gain in J that is worth thinking for, see `useful_until`.
         seed: of the bootstrap.
-
-    Raises:
-        ValueError: too few problems or answers, or an option out of range.
     """
     if observation.branches < 2:
         raise ValueError("need at least 2 answers per prefix: one half values where the other half stopped")
     found = observation.evaluation
     cost = float(np.mean([tokens[-1] for tokens in found.tokens]))
-    budgets = [round(cost * part) for part in (0.25, 0.5, 1, 2)] if budgets is None else sorted(budgets)
-    best = None if optimum is None else np.asarray(optimum, dtype=float)
+    budgets = sorted({round(cost * part) for part in (0.25, 0.5, 1, 2)} if budgets is None else set(budgets))
     thoughts, waste = _waste(observation, threshold, margin, seed)
-    curves = _curves(observation, budgets, best, seed)
+    curves = _curves(observation, budgets, optimum, seed)
     numbers = (*_shape(observation, seed), *curves, *waste, *_votes(observation, seed))
     options = {"budgets": budgets, "threshold": threshold, "margin": margin, "bootstrap_seed": seed}
     example = _example(observation, thoughts)
@@ -68,8 +62,8 @@ def _shape(observation: Observation, seed: int) -> Iterator[Measured]:
     rows = [(len(t.thought_ids), t.n_episodes, t.finished, t.values[-1]) for t in traces]
     for name, column in zip(names, np.array(rows, dtype=float).T, strict=True):
         yield _ratio(name, observation, column, np.ones(len(traces)), seed)
-    empty = [sum(text == "" for texts in prefixes for text in texts) for prefixes in observation.answers]
-    drawn = [sum(map(len, prefixes)) for prefixes in observation.answers]
+    unread = [np.array(prefixes) == "" for prefixes in observation.answers]  # (k + 1, branches) each
+    empty, drawn = [u.sum() for u in unread], [u.size for u in unread]
     yield _ratio("unreadable_share", observation, empty, drawn, seed)
 
 
@@ -80,13 +74,13 @@ def _curves(
     longest = max(t.n_episodes for t in found.traces)
     by_episode = found.by_episode(longest).mean(1)
     yield from _means("accuracy_by_episode", by_episode, seed, episode=range(longest + 1))
-    grid = sorted({*np.linspace(0, max(budgets), GRID).round().tolist(), *map(float, budgets)})
+    grid = sorted({*np.linspace(0, max(budgets), 41).round().tolist(), *map(float, budgets)})
     yield from _means("accuracy", found.by_tokens(grid), seed, tokens=grid)
     regret = np.stack([found.regret(b) for b in budgets], axis=1)
     yield from _means("regret_oracle", regret, seed, tokens=budgets)
     if optimum is not None:
         spent = [found.optimum_tokens(i, len(optimum) - 1) for i in range(len(found.traces))]
-        best = _by_problem(observation, [value_at(tokens, optimum, grid) for tokens in spent])
+        best = found.by_problem([value_at(tokens, optimum, grid) for tokens in spent])
         yield from _means("optimum_accuracy", best, seed, tokens=grid)
         regret = np.stack([found.regret(b, optimum) for b in budgets], axis=1)
         yield from _means("regret_optimum", regret, seed, tokens=budgets)
@@ -95,9 +89,11 @@ def _curves(
 def _waste(
     observation: Observation, threshold: float, margin: float, seed: int
 ) -> tuple[tuple[Thought, ...], list[Measured]]:
-    traces, rows, sure = observation.evaluation.traces, [], []
-    for trace in traces:
-        values, ends = _clean(observation, trace.values, observation.branches), [0, *trace.boundaries]
+    rows, sure = [], []
+    for trace in observation.evaluation.traces:
+        values, ends = np.asarray(trace.values), [0, *trace.boundaries]
+        if not observation.exact:
+            values = piecewise_constant(values, observation.branches)
         stop, known = useful_until(values, margin), known_from(values, threshold)
         rows.append(Thought(trace.problem_id, ends[-1], ends[stop], None if known is None else ends[known]))
         sure.append(values[stop] >= threshold)
@@ -120,18 +116,16 @@ def _waste(
 def _stop_costs(observation: Observation, margin: float) -> list[float]:
     """J at the end minus J at the stop. Where J is sampled, one half of the answers chooses the stop and
     the other half says what it costs, in turn: a lucky draw cannot do both."""
-    costs, half = [], observation.branches // 2
+    costs = []
     for i, trace in enumerate(observation.evaluation.traces):
-        right = np.array(observation.answers[i]) == observation.problem(i).answer  # (k + 1, branches)
-        halves = (right[:, ::2].mean(1), right[:, 1::2].mean(1))
-        pairs = [(trace.values, trace.values)] if observation.exact else [halves, halves[::-1]]
-        stops = [useful_until(_clean(observation, own, half), margin) for own, _ in pairs]
-        costs.append(float(np.mean([v[-1] - v[j] for (_, v), j in zip(pairs, stops, strict=True)])))
+        sides = [(np.array(trace.values), np.array(trace.values))]  # J that chooses the stop, J that it costs
+        if not observation.exact:
+            right = np.array(observation.answers[i]) == observation.problem(i).answer  # (k + 1, branches)
+            even, odd = right[:, ::2], right[:, 1::2]
+            halves = [(piecewise_constant(h.mean(1), h.shape[1]), h.mean(1)) for h in (even, odd)]
+            sides = [(halves[0][0], halves[1][1]), (halves[1][0], halves[0][1])]
+        costs.append(float(np.mean([own[-1] - own[useful_until(seen, margin)] for seen, own in sides])))
     return costs
-
-
-def _clean(observation: Observation, values: ArrayLike, answers: int) -> np.ndarray:
-    return np.asarray(values) if observation.exact else piecewise_constant(values, answers)
 
 
 def _votes(observation: Observation, seed: int) -> Iterator[Measured]:
@@ -154,7 +148,7 @@ def _votes(observation: Observation, seed: int) -> Iterator[Measured]:
     }
     rows = {"vote_accuracy": np.array(accuracy), "vote_gain": np.array(accuracy) - np.array(think)}
     for name, array in rows.items():
-        yield from _means(name, _by_problem(observation, array), seed, **shared)
+        yield from _means(name, found.by_problem(array), seed, **shared)
     if observation.branches >= VOTES[-1] and longest >= GAP:
         lost = [vote_regret(own[::GAP], longest, GAP) for own in majorities]
         yield _ratio("vote_regret", observation, np.nan_to_num(lost), np.isfinite(lost), seed)
@@ -170,14 +164,8 @@ def _example(observation: Observation, thoughts: Sequence[Thought]) -> Example:
     return Example(problem.id, (problem.question, *episodes), tuple(traces[i].values))
 
 
-def _by_problem(observation: Observation, rows: ArrayLike) -> np.ndarray:
-    """Means over the rollouts of each problem, of rows per trace: shape (problems, quantities)."""
-    found = observation.evaluation
-    return np.asarray(rows, dtype=float).reshape(len(found.problems), found.rollouts, -1).mean(1)
-
-
 def _ratio(name: str, observation: Observation, part: ArrayLike, whole: ArrayLike, seed: int) -> Measured:
-    parts = (_by_problem(observation, rows)[:, 0] for rows in (part, whole))
+    parts = (observation.evaluation.by_problem(rows)[:, 0] for rows in (part, whole))
     with np.errstate(invalid="ignore"):
         found = bootstrap(lambda part, whole: part.sum() / whole.sum(), *parts, seed=seed)
     return Measured(name, **vars(found))
@@ -185,6 +173,5 @@ def _ratio(name: str, observation: Observation, part: ArrayLike, whole: ArrayLik
 
 def _means(name: str, samples: np.ndarray, seed: int, **where: Sequence[Any]) -> list[Measured]:
     """One number per column of `samples`, each with its place."""
-    places = [dict(zip(where, at, strict=True)) for at in zip(*where.values(), strict=True)]
-    found = bootstrap_means(samples[None], seed=seed)
-    return [Measured(name, **vars(m), **at) for m, at in zip(found, places, strict=True)]
+    found = zip(bootstrap_means(samples[None], seed=seed), *where.values(), strict=True)
+    return [Measured(name, **vars(mean), **dict(zip(where, at, strict=True))) for mean, *at in found]

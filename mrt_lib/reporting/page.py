@@ -26,28 +26,21 @@ from mrt_lib.files import write_text
 from mrt_lib.plots import SERIES, draw_curves, shade_regret, use_style, value_html
 from mrt_lib.reporting.measured import MEASURES, Overthinking
 
-COLUMNS = {"accuracy": "J", "regret_oracle": "regret to oracle", "regret_optimum": "regret to optimum"}
 USEFUL, WASTED = SERIES["strong"][0], "#e8a07a"
-SHOWN = 60  # thoughts in a figure
 KNOWN: dict[str, Any] = {"marker": "o", "ls": "", "mfc": "w", "mec": "k", "ms": 4}
+COLUMNS = {"accuracy": "J", "regret_oracle": "regret to oracle", "regret_optimum": "regret to optimum"}
 ABOVE: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3}
 
 
 def write_report(found: Overthinking, folder: str | Path) -> Path:
     """Write report.json and report.html, neither if the page cannot be made; the page's path."""
-    texts = {"report.json": found.to_json(), "report.html": page(found)}
-    for name, text in texts.items():
+    for name, text in {"report.json": found.to_json(), "report.html": page(found)}.items():
         write_text(Path(folder) / name, text)
     return Path(folder) / "report.html"
 
 
 def read_report(folder: str | Path) -> Overthinking:
-    """The report that `write_report` saved.
-
-    Raises:
-        FileNotFoundError: the folder holds no report.json.
-        ValueError: that file is no report.
-    """
+    """The report that `write_report` saved; FileNotFoundError without one, ValueError if it is none."""
     return Overthinking.from_json((Path(folder) / "report.json").read_text(encoding="utf-8"))
 
 
@@ -57,10 +50,9 @@ def page(found: Overthinking) -> str:
     columns = {name: title for name, title in COLUMNS.items() if found.all(name)}
     budgets = [m.tokens or 0 for m in found.all("regret_oracle")]
     alone = [m.measure for m in found.numbers if m.episode is None and m.tokens is None]
-    own = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
-    own.trim_blocks = own.lstrip_blocks = own.keep_trailing_newline = True
+    layout: Any = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    here = FileSystemLoader(Path(__file__).parent)
+    own = Environment(loader=here, autoescape=True, undefined=StrictUndefined, **layout)
     return own.get_template("page.html.j2").render(
         found=found,
         setting=found.settings.__getitem__,
@@ -92,20 +84,16 @@ def draw_accuracy(found: Overthinking, ax: Axes | None = None) -> Axes:
 
 
 def draw_thoughts(found: Overthinking, ax: Axes | None = None) -> Axes:
-    """Thoughts as bars, longest on top: up to the last gain, after it, and where the answer is known.
-
-    At most 60, evenly spaced by length.
-    """
+    """Thoughts as bars, at most 60: up to the last gain, after it, and where the answer is known."""
     ax = ax or plt.gca()
     rows = pd.DataFrame(list(found.thoughts)).sort_values(["tokens", "useful"])
-    rows = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, SHOWN).round().astype(int))].reset_index()
+    rows = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, 60).round().astype(int))].reset_index()
     after = rows.tokens - rows.useful
     ax.barh(rows.index, rows.useful, height=0.85, color=USEFUL, lw=0)
     ax.barh(rows.index, after, left=rows.useful, height=0.85, color=WASTED, hatch="////", ec="w", lw=0)
     ax.plot(rows.known, rows.index, **KNOWN)
-    ax.set(xlabel="thought tokens", ylabel="thoughts, by length", ylim=(-0.7, len(rows) - 0.3))
-    ax.set_xlim(left=-0.01 * rows.tokens.max())
-    ax.set_yticks([])
+    ax.set(xlabel="thought tokens", xlim=(-0.01 * rows.tokens.max(), None))
+    ax.set(ylabel="thoughts, by length", ylim=(-0.7, len(rows) - 0.3), yticks=[])
     ax.grid(visible=False, axis="y")
     useful = Patch(color=USEFUL, label="up to the last gain")
     wasted = Patch(facecolor=WASTED, hatch="////", edgecolor="w", label="after it")
@@ -115,10 +103,7 @@ def draw_thoughts(found: Overthinking, ax: Axes | None = None) -> Axes:
 
 
 def draw_votes(found: Overthinking, ax: Axes | None = None) -> Axes:
-    """Stopping after each episode to vote, against thinking on for the tokens that the vote costs.
-
-    The interval is that of the largest vote.
-    """
+    """Stopping after each episode to vote, against thinking on; the interval is that of the largest vote."""
     ax = ax or plt.gca()
     gains = found.frame("vote_gain")
     smaller = gains.votes < gains.votes.max()
@@ -138,8 +123,7 @@ def example_html(found: Overthinking) -> str:
 
 def _series(frame: pd.DataFrame, name: str, x: str) -> pd.DataFrame:
     """Rows for `draw_curves`."""
-    named = frame.assign(series=name, x=frame.get(x))
-    return named.reindex(columns=["series", "x", "value", "low", "high"])
+    return frame.assign(series=name, x=frame.get(x)).reindex(columns=["series", "x", "value", "low", "high"])
 
 
 def _picture(found: Overthinking, name: str) -> str:

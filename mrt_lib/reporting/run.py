@@ -56,9 +56,6 @@ def report(
         budgets: tokens at which regret is taken; None for 1/4, 1/2, 1 and 2 times the mean cost of a
             whole thought. Give them in order to compare two reasoners.
 
-    Returns:
-        All numbers with their intervals; `mrt_lib.reporting.page.write_report` saves them as a page.
-
     Raises:
         ValueError: before anything is generated: fewer than 2 problems or the same twice, no gold answer
             or one that the task calls wrong, thoughts that do not fit the context, an option out of range,
@@ -87,9 +84,8 @@ def report(
         claim(folder, settings | own)
     observation = observe(reasoner, task, problems, options, prover, folder, progress=True)
     # The last part of the name alone, so that a report that is passed on shows no paths.
-    model = Path(reasoner.name).name or "the model"
-    settings = {"model": model, "problems": len(problems), **settings}
-    settings["mean_answer_tokens"] = observation.answer_tokens
+    about = {"model": Path(reasoner.name).name or "the model", "problems": len(problems)}
+    settings = about | settings | {"mean_answer_tokens": observation.answer_tokens}
     optimum = task.optimal_values(max(1, *(t.n_episodes for t in observation.evaluation.traces)))
     found = measure(observation, settings, provenance(), optimum, budgets)
     if folder is not None:
@@ -100,8 +96,7 @@ def report(
 
 
 def check_problems(problems: Sequence[Problem], task: Task | None) -> Task:
-    """`mrt_lib.tasks.task_of`; ValueError also for fewer than two problems, the same one twice, or a gold
-    answer that the task's own verifier calls wrong."""
+    """`mrt_lib.tasks.task_of`; ValueError also for problems that `report` refuses."""
     if len(problems) < 2:
         raise ValueError(f"a report needs at least 2 problems for its intervals, got {len(problems)}")
     for name in ("id", "question"):

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from mrt_lib.arms.base import stream
-from mrt_lib.arms.mrt_offline import cut
+from mrt_lib.arms.base import repeat, stream
+from mrt_lib.arms.mrt import cut
 from mrt_lib.engines.base import Sampling
 from mrt_lib.measure.prover import Prover
 from mrt_lib.reasoner import Reasoner
@@ -22,13 +22,11 @@ from mrt_lib.thoughts.traces import Trace
 class Outcome:
     """How right a method was on every problem and what it spent, arrays of shape (problems,).
 
-    Texts that nobody sampled (prompt, stop text, continue markers) are counted in no method.
-
     Attributes:
         right: 1 or 0 for one answer; the probability of a right one over votes, ties or subsets.
         unanswered: share of the answers in which none could be read; they count as wrong.
         policy: tokens sampled for thoughts, their ends and the answers in the end, also what was thrown
-            away: losing samples and beams, ends that were reopened.
+            away (losing samples and beams, reopened ends); no prompt, stop text or continue marker.
         prover: tokens that only valued a prefix: of forced answers if sampled, read if exact.
         verifier: tokens that a verifier read, prompt and stop text included.
         reread: context that the policy read a second time because its window slid; like the prompt it is
@@ -47,9 +45,9 @@ class Outcome:
         cls, right: Sequence[float] | np.ndarray, answers: np.ndarray, policy: np.ndarray, **spent: np.ndarray
     ) -> Outcome:
         """From `answers`, texts of shape (problems, any number); tokens that are not given are 0."""
-        zeros = np.zeros(len(right))
-        parts = [np.asarray(right, dtype=float), (answers == "").mean(1), policy + zeros]
-        return cls(*parts, *(spent.get(kind, 0.0) + zeros for kind in ("prover", "verifier", "reread")))
+        none = dict.fromkeys(("prover", "verifier", "reread"), np.zeros(len(right)))
+        parts = [np.asarray(right, dtype=float), (answers == "").mean(1), np.asarray(policy, dtype=float)]
+        return cls(*parts, **none | spent)
 
     @property
     def tokens(self) -> np.ndarray:
@@ -66,13 +64,7 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Solver:
-    """A reasoner at work on a task.
-
-    Attributes:
-        reasoner: the policy.
-        task: grades the answers.
-        thinking, answering: temperature, and most tokens of a thought, of an answer.
-    """
+    """A reasoner at work on a task, with temperature and most tokens of a thought and of an answer."""
 
     reasoner: Reasoner
     task: Task
@@ -94,7 +86,7 @@ class Solver:
 
     def read_all(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> np.ndarray:
         """The answers of traces, the same number for each problem, shape (problems, traces of each)."""
-        asked = [p for p in problems for _ in range(len(traces) // len(problems))]
+        asked = repeat(problems, len(traces) // len(problems))
         texts = [self.read(p, t) for p, t in zip(asked, traces, strict=True)]
         return np.array(texts, dtype=object).reshape(len(problems), -1)
 
@@ -103,8 +95,7 @@ class Solver:
     ) -> Outcome:
         """Of one answered trace per problem; `spent`: prover, verifier and reread tokens, if any."""
         answers = self.read_all(problems, traces)
-        right = [text == p.answer for text, p in zip(answers[:, 0], problems, strict=True)]
-        return Outcome.of(right, answers, policy, **spent)
+        return Outcome.of(answers[:, 0] == [p.answer for p in problems], answers, policy, **spent)
 
 
 def sampled_tokens(trace: Trace) -> int:
@@ -138,16 +129,14 @@ class Scorer(Protocol):
 class OwnValue:
     """The model's own confidence in its own answer: what it can know without the gold answer.
 
-    exp(mean log-probability of the answer's tokens given the thought), the geometric mean per token. An
-    answered trace costs nothing, since the numbers come with the sampling. At a prefix without an answer the
-    greedy answer is forced, at temperature 1, and its tokens are the prover's. J itself is no choice here: it
-    is the probability of the gold answer, so to pick by it is to look at the solution (`OracleValue`).
+    exp(mean log-probability of the answer's tokens given the thought). An answered trace costs nothing, since
+    the numbers come with the sampling. At a prefix without an answer the greedy answer is forced, at
+    temperature 1, and its tokens are the prover's. To pick by J, the probability of the gold answer, would be
+    to look at the solution (`OracleValue`).
     """
 
     def score(self, solver: Solver, problems: Sequence[Problem], traces: Sequence[Trace]) -> Scores:
-        """See `Scorer.score`; of the problems it takes the number alone."""
-        pairs = zip(problems, traces, strict=True)
-        open_ones = [i for i, (_, t) in enumerate(pairs) if not t.answer_ids]
+        open_ones = [i for i, (_, t) in enumerate(zip(problems, traces, strict=True)) if not t.answer_ids]
         greedy = replace(solver, answering=replace(solver.answering, temperature=0.0))
         answered, spent = list(traces), np.zeros(len(traces))
         for i, trace in zip(open_ones, greedy.answer([traces[i] for i in open_ones], 0), strict=True):
@@ -158,20 +147,13 @@ class OwnValue:
 
 @dataclass(frozen=True)
 class OracleValue:
-    """Upper bound, never a method: it knows the gold answer.
-
-    An answered trace is worth its grade, a prefix its J from `prover`.
-    """
+    """Upper bound, never a method: an answered trace is worth its grade, a prefix its J from `prover`."""
 
     prover: Prover
 
     def score(self, solver: Solver, problems: Sequence[Problem], traces: Sequence[Trace]) -> Scores:
-        """See `Scorer.score`."""
-        pairs = list(zip(problems, traces, strict=True))
-        value, spent = (
-            np.array([float(solver.read(p, t) == p.answer) for p, t in pairs]),
-            np.zeros(len(pairs)),
-        )
+        pairs, spent = zip(problems, traces, strict=True), np.zeros(len(traces))
+        value = np.array([float(solver.read(p, t) == p.answer) for p, t in pairs])
         open_ones = [i for i, t in enumerate(traces) if not t.answer_ids]
         # One episode from start to end: the values in between are not asked for.
         whole = [replace(traces[i], boundaries=traces[i].boundaries[-1:]) for i in open_ones]

@@ -18,14 +18,11 @@ from mrt_lib.thoughts.traces import Trace
 
 @dataclass(frozen=True)
 class Beam:
-    """Beam search over episodes.
-
-    Ended beams keep their score and their place among the best; the search ends when all of the best have
-    ended or spent the thinking budget, and the best of them answers.
+    """Ended beams keep their score and their place among the best; the search ends when all of the best have
+    ended or spent the thinking budget, the solver's for each, and the best of them answers.
 
     Attributes:
-        width: beams kept, at least 1.
-        expansion: next episodes sampled for each, at least 1.
+        width, expansion: beams kept, and next episodes sampled for each, at least 1.
         scorer: values a prefix: `OwnValue`, a trained verifier, or `OracleValue` as the bound.
         episode_tokens: most tokens of one expansion; a longer episode goes on in the next one.
     """
@@ -42,7 +39,6 @@ class Beam:
             raise ValueError(f"episode_tokens must be at least 2, got {self.episode_tokens}")
 
     def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
-        """See `Method.solve`; the solver's thinking budget is that of one beam."""
         # One token to begin with, so that no first episode ends at its own opening.
         one, step = replace(solver, thinking=replace(solver.thinking, max_new_tokens=1)), 2
         beams = [[_begun(trace)] for trace in one.think(problems, seed)]
@@ -112,12 +108,7 @@ def _child(reasoner: Reasoner, beam: _Beam, generation: Generation) -> _Beam:
     finished = ended and ids[-1] == token_id(reasoner.tokenizer, reasoner.template.think_end)
     later = (b for b in reasoner.cut(ids) if b > len(beam.trace.thought_ids))
     end = len(ids) - 1 if ended else next(later)
-    trace = replace(
-        beam.trace,
-        thought_ids=ids[:end],
-        boundaries=reasoner.cut(ids[:end]),
-        finished=finished,
-        thought_log_probs=log_probs[: end + finished],
-    )
-    begun = ids[end:] if ended and not finished else []
-    return _Beam(trace, begun, log_probs[end:][: len(begun)])
+    whole = replace(beam.trace, thought_ids=ids[:end], boundaries=reasoner.cut(ids[:end]))
+    trace = replace(whole, finished=finished, thought_log_probs=log_probs[: end + finished])
+    kept = len(ids) if ended and not finished else end
+    return _Beam(trace, ids[end:kept], log_probs[end:kept])

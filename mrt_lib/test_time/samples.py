@@ -21,19 +21,14 @@ from mrt_lib.thoughts.traces import Trace
 
 @dataclass(frozen=True)
 class Samples:
-    """n independent answered thoughts of each problem, in the order of the problems.
+    """n independent answered thoughts of each problem, in the order of the problems, which are there once.
 
-    Attributes:
-        problems: each once.
-        traces: problems x n.
-        answers: (problems, n) texts, "" where none could be read.
-        tokens: (problems, n) sampled tokens of each.
+    `answers`: (problems, n) texts, "" where none could be read.
     """
 
     problems: list[Problem]
     traces: list[Trace]
     answers: np.ndarray
-    tokens: np.ndarray
 
     @property
     def n(self) -> int:
@@ -44,6 +39,11 @@ class Samples:
     def right(self) -> np.ndarray:
         """Which are right, as 0 and 1, shape (problems, n)."""
         return (self.answers == np.array([[p.answer] for p in self.problems])).astype(float)
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Sampled tokens of each, shape (problems, n)."""
+        return np.array([sampled_tokens(t) for t in self.traces]).reshape(self.answers.shape)
 
     def outcome(self, right: Sequence[float], k: int, **spent: np.ndarray) -> Outcome:
         """k of the n samples used, at k times their mean cost; `spent` per sample, shape (problems x n,)."""
@@ -56,8 +56,7 @@ def draw(solver: Solver, problems: Sequence[Problem], n: int, seed: int) -> Samp
     if n < 1:
         raise ValueError(f"need at least 1 sample of each problem, got {n}")
     traces = solver.answer(solver.think(repeat(problems, n), seed), seed)
-    tokens = np.array([sampled_tokens(t) for t in traces]).reshape(-1, n)
-    return Samples(list(problems), traces, solver.read_all(problems, traces), tokens)
+    return Samples(list(problems), traces, solver.read_all(problems, traces))
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,6 @@ class PassAtK:
     k: int
 
     def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
-        """See `Method.solve`."""
         return self.grade(draw(solver, problems, self.k, seed))
 
     def grade(self, samples: Samples) -> Outcome:
@@ -87,16 +85,14 @@ class MajorityAtK:
     weighted: bool = False
 
     def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
-        """See `Method.solve`."""
         return self.grade(draw(solver, problems, self.k, seed))
 
     def grade(self, samples: Samples) -> Outcome:
         """Mean over the subsets of k of n samples."""
         logs = np.array([np.mean(t.answer_log_probs) for t in samples.traces]).reshape(-1, samples.n)
         weights = logs.tolist() if self.weighted else [None] * len(logs)
-        rows = zip(samples.answers, samples.problems, weights, strict=True)
-        right = [majority_at_k(row.tolist(), problem.answer, self.k, own) for row, problem, own in rows]
-        return samples.outcome(right, self.k)
+        rows = zip(samples.answers.tolist(), samples.problems, weights, strict=True)
+        return samples.outcome([majority_at_k(row, p.answer, self.k, own) for row, p, own in rows], self.k)
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,6 @@ class BestOfN:
     scorer: Scorer
 
     def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
-        """See `Method.solve`."""
         samples = draw(solver, problems, self.n, seed)
         return self.grade(samples, self.scorer.score(solver, repeat(problems, self.n), samples.traces))
 
@@ -121,8 +116,7 @@ class BestOfN:
 def expected_best(right: np.ndarray, scores: np.ndarray, n: int) -> float:
     """Probability that the highest score among n of the samples, drawn without replacement, is right.
 
-    Equal scores share the choice. `right`, 0 or 1, and `scores` have shape (samples,); ValueError for an n
-    below 1 or above the number of samples.
+    Equal scores share the choice. `right`, 0 or 1, and `scores` have shape (samples,), with n in 1..samples.
     """
     if not 1 <= n <= len(scores):
         raise ValueError(f"N must be in 1..{len(scores)}, the number of samples; got {n}")
@@ -150,11 +144,10 @@ class StopAndVote:
             raise ValueError(f"need episodes >= 0 and votes >= 1, got {self.episodes} and {self.votes}")
 
     def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
-        """See `Method.solve`."""
         thoughts = [stopped(t, self.episodes) for t in solver.think(problems, seed)]
         traces = solver.answer(repeat(thoughts, self.votes), seed)
         answers = solver.read_all(problems, traces)
-        pairs = zip(answers, problems, strict=True)
-        right = [majority_at_k(row.tolist(), problem.answer, self.votes) for row, problem in pairs]
+        pairs = zip(answers.tolist(), problems, strict=True)
+        right = [majority_at_k(row, problem.answer, self.votes) for row, problem in pairs]
         voted = np.array([len(t.answer_ids) for t in traces]).reshape(answers.shape).sum(1)
         return Outcome.of(right, answers, voted + [sampled_tokens(t) for t in thoughts])

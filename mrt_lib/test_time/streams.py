@@ -18,16 +18,11 @@ from mrt_lib.thoughts.traces import Trace
 
 @dataclass(frozen=True)
 class BudgetForcing:
-    """Up to `extensions` times a continue marker replaces the thought's end (s1; paper, Appendix F).
-
-    A thought that the budget cuts is answered after the stop text; where even then no answer can be read,
-    `Outcome.unanswered` says so and the problem counts as wrong.
-    """
+    """Thoughts from `Reasoner.force_on` (s1; paper, Appendix F); `solve` has its ValueErrors."""
 
     extensions: int
 
     def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
-        """See `Method.solve`; ValueError as from `Reasoner.force_on`."""
         drawn, thoughts = replace(solver.thinking, seed=stream(seed, 2)), solver.think(problems, seed)
         traces = solver.answer(solver.reasoner.force_on(thoughts, drawn, self.extensions), seed)
         spent = np.array([forced_tokens(solver.reasoner, t) for t in traces])
@@ -47,13 +42,12 @@ class Linearised:
     """One thought of up to `budget` tokens through a context of `context` tokens (paper, section 8).
 
     When the context is full, all but the last `window` episodes leave it, or as many of these as leave room
-    for one token. The stream goes on until the model ends it or the budget is spent; the answer comes from
-    what is then in the context. It suits thoughts whose episodes carry on what they build upon. A full
-    context may cut an episode; what there is of it is the newest of the window. A stream whose newest episode
-    fills the whole context (a model that has lost its format) ends there.
+    for one token; an episode that it cuts is the newest. The stream goes on until the model ends it, the
+    budget is spent or the newest episode fills the whole context; the answer comes from what is then in the
+    context. It suits thoughts whose episodes carry on what they build upon.
 
     Attributes:
-        budget: tokens of the stream.
+        budget: tokens of the stream, in place of the solver's thinking budget.
         window: episodes kept.
         context: most thought tokens in view, such as the training budget.
         restate: where an episode needs the ones before it, such as a redo that shares their lines: what stays
@@ -72,48 +66,40 @@ class Linearised:
             raise ValueError(f"budget and context must be at least 1, got {self.budget} and {self.context}")
 
     def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
-        """See `Method.solve`; in place of the solver's thinking budget stands `budget`.
-
-        Raises:
-            ValueError: an episode fills the whole context in every stream that gets there.
-        """
+        """ValueError if an episode fills the whole context in every stream that gets there."""
         first = replace(solver.thinking, max_new_tokens=min(self.context, self.budget))
         seen = replace(solver, thinking=first).think(problems, seed)
         spent = np.array([len(t.thought_log_probs) for t in seen])
-        reread, step = np.zeros(len(problems)), 2
-        going = list(range(len(problems)))
+        reread, step, going = np.zeros(len(problems)), 2, list(range(len(problems)))
         while full := [i for i in going if not seen[i].finished and spent[i] < self.budget]:
             slid = {i: kept for i in full if (kept := self._slide(solver.reasoner, seen[i]))}
             if not slid and step == 2:
                 wrong = f"an episode of {seen[full[0]].problem_id} fills the whole context of {self.context}"
                 raise ValueError(f"{wrong} tokens; a window must be longer than one episode")
-            going, ends = list(slid), []
-            for i, kept in slid.items():
-                reread[i] += len(kept.prompt_ids) + len(kept.thought_ids)
-                ends.append(min(self.context, len(kept.thought_ids) + int(self.budget - spent[i])))
-            drawn = replace(solver.thinking, seed=stream(seed, step))
+            left = [len(kept.thought_ids) + int(self.budget - spent[i]) for i, kept in slid.items()]
+            drawn, ends = (
+                replace(solver.thinking, seed=stream(seed, step)),
+                [min(self.context, n) for n in left],
+            )
             longer = solver.reasoner.extend(list(slid.values()), drawn, ends)
-            for i, trace in zip(going, longer, strict=True):
-                spent[i] += len(trace.thought_log_probs) - len(slid[i].thought_log_probs)
+            for (i, kept), trace in zip(slid.items(), longer, strict=True):
+                reread[i] += len(kept.prompt_ids) + len(kept.thought_ids)
+                spent[i] += len(trace.thought_log_probs) - len(kept.thought_log_probs)
                 seen[i] = trace
-            step += 1
+            going, step = list(slid), step + 1
         traces = solver.answer(seen, seed)
         spent += [len(t.answer_ids) for t in traces]
         return solver.outcome(problems, traces, spent, reread=reread)
 
     def _slide(self, reasoner: Reasoner, trace: Trace) -> Trace | None:
         """The trace of a full context with what stays in view; None if no whole episode can leave it."""
-        if self.restate is None:
-            kept = self._newest(trace)
+        thought, starts = trace.thought_ids, [0, *trace.boundaries][:-1]
+        if self.restate is None:  # the last `window` episodes, or as many of them as leave room
+            last = (thought[start:] for start in starts[-self.window :])
+            kept = next((ids for ids in last if len(ids) < self.context), [])
         else:
-            kept = encode(reasoner.tokenizer, self.restate(decode(reasoner.tokenizer, trace.thought_ids)))
+            kept = encode(reasoner.tokenizer, self.restate(decode(reasoner.tokenizer, thought)))
         if not 0 < len(kept) < self.context:
             return None
         unsampled = [0.0] * len(kept)
         return replace(trace, thought_ids=kept, boundaries=reasoner.cut(kept), thought_log_probs=unsampled)
-
-    def _newest(self, trace: Trace) -> list[int]:
-        """The last `window` episodes, or as many of them as leave room; all tokens if none does."""
-        thought, starts = trace.thought_ids, [0, *trace.boundaries][:-1]
-        shorter = (thought[start:] for start in starts[-self.window :] if len(thought) - start < self.context)
-        return next(shorter, thought)

@@ -38,8 +38,7 @@ from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.guards import check_budget, deferred_interrupt, memory_advice
 from mrt_lib.training.lora import Learner
 from mrt_lib.training.supervised import imitate, warmup_cosine
-from mrt_lib.training.token_rows import token_row
-from mrt_lib.training.updates import rescored, update
+from mrt_lib.training.updates import rescored, token_row, update
 
 Row = dict[str, float]
 # Keys of the random streams; they fix which numbers a run draws.
@@ -243,7 +242,7 @@ def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], No
     `folder` gets config.json, log.csv and checkpoint.pt. An interrupt saves before it is passed on.
 
     Args:
-        reports: called with the log after every step, such as those of `mrt_lib.training.live`.
+        reports: called with the log after every step, such as those of `mrt_lib.plots`.
 
     Raises:
         ValueError: the folder holds another run: another configuration, arm, base, task or problems.

@@ -12,6 +12,7 @@ pass, so micro-batches add up to the whole.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,3 +103,9 @@ def kl_estimate(log_ratio: torch.Tensor) -> torch.Tensor:
     Never negative, and unbiased for tokens drawn from the policy.
     """
     return log_ratio.exp() - log_ratio - 1
+
+
+def autocast(device: torch.device) -> AbstractContextManager:
+    """bf16 autocast on GPUs that compute it natively; fp32 elsewhere (faster on CPUs without AMX)."""
+    native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.autocast(device.type, torch.bfloat16) if native else nullcontext()

@@ -13,8 +13,7 @@ import torch
 from mrt_lib.arms.base import Rollout
 from mrt_lib.thoughts.traces import Trace
 from mrt_lib.training.loop import Trainer
-from mrt_lib.training.token_rows import token_row
-from mrt_lib.training.updates import update
+from mrt_lib.training.updates import token_row, update
 
 EXTRA = "; then thinking_tokens, prompts x group, or take a smaller model"
 

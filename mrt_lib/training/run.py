@@ -47,7 +47,7 @@ def train(
         folder: gets config.json, log.csv and checkpoint.pt.
         config: None for the preset of this machine.
         task: grades the answers, where `problems` are given by themselves and name no known task.
-        reports: called with the log after every step, such as those of `mrt_lib.training.live`.
+        reports: called with the log after every step, such as those of `mrt_lib.plots`.
 
     Returns:
         One row per step; for its columns see `Trainer.step`.

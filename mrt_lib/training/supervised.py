@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from mrt_lib.engines.base import by_length
 from mrt_lib.files import load_checkpoint, save_checkpoint
 from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.lora import Learner
-from mrt_lib.training.token_rows import TokenRow
+from mrt_lib.training.losses import autocast
+from mrt_lib.training.updates import TokenRow
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,6 @@ def _uniform_loss(logits: torch.Tensor, batch: Sequence[Example]) -> torch.Tenso
     )
     chosen = logits[row, place].log_softmax(-1).gather(1, token[:, None])
     return -(weight * chosen[:, 0]).sum()
-
-
-def autocast(device: torch.device) -> AbstractContextManager:
-    """bf16 autocast on GPUs that compute it natively; fp32 elsewhere (faster on CPUs without AMX)."""
-    native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.autocast(device.type, torch.bfloat16) if native else nullcontext()
 
 
 def warmup_cosine(step: int, steps: int, warmup: int, peak: float) -> float:

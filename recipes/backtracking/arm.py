@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mrt_lib.arms.base import Policy, Rollout, repeat, stream, with_traces
 from mrt_lib.arms.credit import outcome_alone
-from mrt_lib.arms.mrt_offline import continued_rollouts, cut
+from mrt_lib.arms.mrt import continued_rollouts, cut
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.templates import decode
 from mrt_lib.thoughts.traces import Trace
