@@ -50,7 +50,6 @@ from mrt_lib.engines import Sampling
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.tasks import RootSearch
 from mrt_lib.thoughts.traces import load_traces, save_traces
-from mrt_lib import plots as live
 from recipes.root_search.checks import read_trials
 
 torch.set_num_threads(1)

@@ -20,12 +20,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 HEAVY = ("vllm", "peft", "trl", "seaborn", "datasets", "matplotlib", "pandas", "pyarrow")
 
-# Imports every module of the library but those that draw figures, need TRL, or are command lines.
+# Imports every module of the library but those that draw figures or need TRL.
 IMPORT_ALL = """
 import importlib, pkgutil, sys, mrt_lib
 for module in pkgutil.walk_packages(mrt_lib.__path__, "mrt_lib."):
     optional = module.name.startswith("mrt_lib.integrations.")
-    if not optional and not module.name.endswith((".plots", ".page", ".live", ".__main__")):
+    if not optional and not module.name.endswith((".plots", ".page")):
         importlib.import_module(module.name)
 """
 

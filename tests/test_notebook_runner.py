@@ -76,17 +76,6 @@ def test_a_failing_cell_is_named_and_stops_everything_untouched(tmp_path, capfd)
     assert not html.exists()
 
 
-def test_outputs_of_small_sizes_are_never_kept(tmp_path, capfd, monkeypatch):
-    path = make(tmp_path / "00_a.ipynb", "from tools.tier import sizes\nassert sizes(n=(9, 1)).n == 1")
-    before = path.read_bytes()
-    monkeypatch.setenv("MRT_TIER", "smoke")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    assert run(tmp_path)[0] == 1
-    assert "not kept" in capfd.readouterr().out
-    assert run(tmp_path, "--check")[0] == 0
-    assert path.read_bytes() == before
-
-
 def test_a_tier_is_full_or_smoke(monkeypatch):
     monkeypatch.delenv("MRT_TIER", raising=False)
     full = sizes(problems=(200, 12), steps=(60, 3))
@@ -99,10 +88,14 @@ def test_a_tier_is_full_or_smoke(monkeypatch):
         sizes(problems=(200, 12))
 
 
-def test_check_mode_runs_what_is_asked_for_and_writes_nothing(tmp_path, capfd):
+def test_small_sizes_are_run_where_asked_for_but_never_kept(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("MRT_TIER", "smoke")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     make(tmp_path / "00_a.ipynb", "raise SystemError")
-    path = make(tmp_path / "01_b.ipynb", "1")
+    path = make(tmp_path / "01_b.ipynb", "from tools.tier import sizes\nassert sizes(n=(9, 1)).n == 1")
     before = path.read_bytes()
+    assert run(tmp_path, "--only", "01")[0] == 1
+    assert "not kept" in capfd.readouterr().out
     status, results, html = run(tmp_path, "--check", "--only", "01")
     assert status == 0
     assert path.read_bytes() == before
@@ -199,8 +192,8 @@ def test_a_committed_figure_has_a_palette_and_keeps_its_colours(tmp_path):
     plt.close(figure)
     code = f"from IPython.display import Image\nImage({original.getvalue()!r})"
     path = make(tmp_path / "00_a.ipynb", code)
-    assert run(tmp_path)[0] == 0
-    png = notebook_files.read(path).cells[1].outputs[0].data["image/png"]
+    assert run_notebook(path, tmp_path / "out.ipynb").error is None
+    png = notebook_files.read(tmp_path / "out.ipynb").cells[1].outputs[0].data["image/png"]
     picture = Image.open(io.BytesIO(base64.b64decode(png)))
     assert picture.mode == "P"
     difference = ImageChops.difference(picture.convert("RGB"), Image.open(original).convert("RGB"))
