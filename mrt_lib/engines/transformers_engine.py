@@ -11,7 +11,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, TemperatureLogitsWarper, TopPLogitsWarper, generation
 
-from mrt_lib.engines import base
+import mrt_lib.engines.base as base
 from mrt_lib.engines.base import Generation, Limits, Prompts, Sampling
 
 
