@@ -137,7 +137,7 @@ def update(
 def _optimizer_step(
     learner: Learner, optimizer: Optimizer, rows: Sequence[TokenRow], config: TrainConfig, limit: int
 ) -> dict[str, float]:
-    """Accumulate the gradient of all rows in micro-batches, clip it, step. Without KL, silent rows are skipped."""
+    """Add up the gradient in micro-batches, clip it, step. Without KL, rows without advantage are skipped."""
     loss, device = config.loss, learner.model.device
     weights = rollout_weights(torch.tensor([row.generated.sum() for row in rows]), loss.normalisation, limit)
     # A power of 2 lets a token weigh about 1, so that gradients do not vanish in fp16.
