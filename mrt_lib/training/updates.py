@@ -112,9 +112,7 @@ def update(
 ) -> dict[str, float]:
     """`config.updates` optimiser steps, each on the rows of its own share of the groups.
 
-    Args:
-        groups: of each row.
-        limit: most tokens a rollout may have (dr_grpo).
+    `groups` says of each row which it is in; `limit`: most tokens a rollout may have (dr_grpo).
 
     Returns:
         loss, clip_share, kl and grad_norm, means over the optimiser steps.
