@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mrt_lib.arms import GRPO, MRTExact
+from mrt_lib.training.config import Stage
 from mrt_lib.training.memory import check_fits, free_bytes
 from tests.small_training import same_bits, trainer
 
@@ -70,3 +71,11 @@ def test_a_model_whose_values_cannot_be_exact_is_not_asked_for_them(monkeypatch)
     monkeypatch.setattr(type(one.policy.task), "answers", lambda *_: None)
     assert tuple(check_fits(one)) == ("generating", "updating")
     assert torch.is_grad_enabled()
+
+
+def test_the_dry_step_has_as_many_tokens_and_episodes_as_the_longest_stage():
+    one = trainer(MRTExact("progress", 1.0), stages=(Stage(0, 2, 11, 1), Stage(2, 4, 33, 3)), episodes=1)
+    seen, own = [], one.policy.prover.values
+    one.policy.prover.values = lambda problems, traces: seen.extend(traces) or own(problems, traces)
+    check_fits(one)
+    assert {(len(t.thought_ids), t.n_episodes) for t in seen} == {(33, 3)}

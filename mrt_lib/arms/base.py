@@ -6,7 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -84,30 +84,29 @@ def check_arm(arm: object) -> None:
         )
 
 
+@dataclass(eq=False)
 class Policy:
     """The policy in training: thinks, answers and values prefixes, counting tokens and seconds.
 
     Attributes:
         reasoner: with the newest weights.
-        prover: gives exact values under them.
-        task: grades the answers.
+        prover: gives exact values under them; its task grades the answers.
+        thinking, answering: budgets and temperature.
+        stale: gives the snapshot, where one is kept.
         tokens: sampled "policy" and "prover" tokens (an exact prover's are tokens it read).
         seconds: of "generate" and "prove".
     """
 
-    def __init__(
-        self,
-        reasoner: Reasoner,
-        prover: ExactProver,
-        thinking: Sampling,
-        answering: Sampling,
-        stale: Callable[[], Reasoner] | None = None,
-    ) -> None:
-        """`thinking`, `answering`: budgets and temperature; `stale` gives the snapshot, where one is kept."""
-        self.reasoner, self.prover, self.task = reasoner, prover, prover.task
-        self.thinking, self.answering, self.stale = thinking, answering, stale
-        self.tokens: Counter[str] = Counter()
-        self.seconds: dict[str, float] = defaultdict(float)
+    reasoner: Reasoner
+    prover: ExactProver
+    thinking: Sampling
+    answering: Sampling
+    stale: Callable[[], Reasoner] | None = None
+    tokens: Counter[str] = field(default_factory=Counter, init=False)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float), init=False)
+
+    def __post_init__(self) -> None:
+        self.task = self.prover.task
 
     def think(self, problems: Sequence[Problem], seed: int, stale: bool = False) -> list[Trace]:
         """One thought per problem, from the current weights or from the stale snapshot.

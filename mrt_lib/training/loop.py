@@ -147,8 +147,8 @@ class Trainer:
         own = {"base": self.facts["base_digest"], "task": self.facts["task"], "arm": settings_of(self.arm)}
         problems = f"{len(self.problems)}, {digest(*texts)}"
         own |= {"template": settings_of(self.base.template), "problems": problems}
-        own |= {} if self.engine is None else {"engine": type(self.engine).__name__}
-        return own | asdict(self.config)
+        engine = {} if self.engine is None else {"engine": type(self.engine).__name__}
+        return own | engine | asdict(self.config)
 
     def _policy(self, task: Task) -> Policy:
         """The learner's sampling copy as a policy."""

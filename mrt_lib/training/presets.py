@@ -61,7 +61,8 @@ def _language_model(rank: int, **sizes: int) -> TrainConfig:
 
 
 def _tokens(thinking: int, micro_batch: int, generation_batch: int, prover_batch: int) -> dict[str, int]:
-    return {f"{name}_tokens": number for name, number in locals().items()}
+    sizes = {"micro_batch": micro_batch, "generation_batch": generation_batch, "prover_batch": prover_batch}
+    return {f"{name}_tokens": number for name, number in {"thinking": thinking, **sizes}.items()}
 
 
 # 16 GB, free on Colab and Kaggle: no bf16 there, and vLLM's support is unproven, so fp16 and SDPA. Then

@@ -112,9 +112,7 @@ def update(
 ) -> dict[str, float]:
     """`config.updates` optimiser steps, each on the rows of its own share of the groups.
 
-    Args:
-        groups: of each row.
-        limit: most tokens a rollout may have (dr_grpo).
+    `groups` says of each row which it is in; `limit`: most tokens a rollout may have (dr_grpo).
 
     Returns:
         loss, clip_share, kl and grad_norm, means over the optimiser steps.
@@ -137,7 +135,7 @@ def update(
 def _optimizer_step(
     learner: Learner, optimizer: Optimizer, rows: Sequence[TokenRow], config: TrainConfig, limit: int
 ) -> dict[str, float]:
-    """Accumulate the gradient in micro-batches, clip it, step. Without KL, silent rows are skipped."""
+    """Add up the gradient in micro-batches, clip it, step. Without KL, rows without advantage are skipped."""
     loss, device = config.loss, learner.model.device
     weights = rollout_weights(torch.tensor([row.generated.sum() for row in rows]), loss.normalisation, limit)
     # A power of 2 lets a token weigh about 1, so that gradients do not vanish in fp16.
