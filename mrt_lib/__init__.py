@@ -17,6 +17,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+ARMS = "Arm GRPO GRPOExact LengthPenalty MRTExact MRTOffline MRTOnline MRTSTaR Rollout STaR"
 # name: the module it comes from
 FACE = {
     "Reasoner": "mrt_lib.reasoner",
@@ -27,21 +28,7 @@ FACE = {
     "Problem": "mrt_lib.tasks",
     "from_callable": "mrt_lib.tasks",
     "Template": "mrt_lib.thoughts",
-    **dict.fromkeys(
-        (
-            "Arm",
-            "GRPO",
-            "GRPOExact",
-            "LengthPenalty",
-            "MRTExact",
-            "MRTOffline",
-            "MRTOnline",
-            "MRTSTaR",
-            "Rollout",
-            "STaR",
-        ),
-        "mrt_lib.arms",
-    ),
+    **dict.fromkeys(ARMS.split(), "mrt_lib.arms"),
 }
 __all__ = [*FACE, "__version__"]
 

@@ -11,7 +11,6 @@ import torch
 from transformers import PreTrainedModel
 
 from mrt_lib.files import weights_digest, write_json
-from mrt_lib.provenance import provenance
 
 WEIGHTS = ("adapter_config.json", "adapter_model.safetensors")
 FACTS = "training.json"
@@ -34,24 +33,15 @@ reasoner.save("merged", merged=True)  # a plain model, for any engine
 """
 
 
-def save_adapter(model: Any, facts: Mapping[str, Any], folder: Path) -> None:
-    """Write a peft model's adapter, training.json and a model card into a folder that is there.
-
-    Args:
-        model: with adapters.
-        facts: arm, task, template; base (folder or hub name), base_digest, dtype; numbers, the card's table.
-        folder: filled; see `mrt_lib.files.new_folder`.
-    """
-    model.save_pretrained(folder, save_embedding_layers=False)
-    write_facts(folder, {**facts, "provenance": provenance()})
-
-
 def write_facts(folder: str | Path, facts: Mapping[str, Any]) -> None:
-    """Write training.json, and README.md, the model card, from it; `facts` as in `save_adapter`."""
+    """Write training.json, and README.md, the model card, from it.
+
+    `facts`: arm, task, template; base (folder or hub name), base_digest, dtype; numbers and provenance, which
+    are the card's table.
+    """
     write_json(Path(folder) / FACTS, facts)
     numbers = {**facts["numbers"], **facts["provenance"]}
-    shown = ((name, f"{x:.4g}" if isinstance(x, float) else x) for name, x in numbers.items())
-    rows = [f"| {name} | {x} |" for name, x in shown]
+    rows = [f"| {name} | {f'{x:.4g}' if isinstance(x, float) else x} |" for name, x in numbers.items()]
     (Path(folder) / "README.md").write_text(CARD.format(**facts, rows="\n".join(rows)))
 
 
@@ -63,9 +53,7 @@ def base_facts(base: PreTrainedModel, name: str) -> dict[str, str]:
 def load_adapter(model: PreTrainedModel, folder: str | Path) -> Any:
     """The peft model of a plain model, which it takes over, and an adapter made for it.
 
-    Raises:
-        FileNotFoundError: a file is missing; an adapter without training.json does not say its base.
-        ValueError: the adapter was made for another base, or for the same in another dtype.
+    ValueError for an adapter made for another base, or for the same in another dtype; else as `read_facts`.
     """
     from peft import PeftModel
 
@@ -79,12 +67,8 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> Any:
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
-    """training.json of an adapter.
-
-    Raises:
-        FileNotFoundError: names the files that the folder lacks.
-        ValueError: training.json does not say which base it is for.
-    """
+    """training.json of an adapter; FileNotFoundError names the files that the folder lacks, ValueError what
+    training.json does not say of the base it is for."""
     folder = Path(folder)
     if missing := [name for name in (*WEIGHTS, FACTS) if not (folder / name).is_file()]:
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; `Reasoner.save` writes all of them")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,13 +14,19 @@ from typing import Any
 import torch
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text; the old file stays until the new one is whole."""
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """A file to write, its folder made, which becomes `path` at the end; until then the old one stays."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8", errors="replace")
-    os.replace(temporary, path)
+    yield path.with_suffix(".tmp")
+    path.with_suffix(".tmp").replace(path)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -31,37 +36,29 @@ def write_json(path: str | Path, content: Any) -> None:
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Write rows with the union of their columns."""
-    path = Path(path)
-    temporary = path.with_suffix(".tmp")
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with temporary.open("w", newline="") as file:
+    with whole(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(temporary, path)
 
 
 def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
-    """Write tensors, numbers and strings; the old file stays until the new one is whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save(dict(state), temporary)
-    os.replace(temporary, path)
+    """Write tensors, numbers and strings whole or not at all."""
+    with whole(path) as temporary:
+        torch.save(dict(state), temporary)
 
 
 def load_checkpoint(path: str | Path, device: torch.device) -> dict[str, Any] | None:
     """The state, or None if there is no such file. Unpickles nothing but tensors and plain values."""
-    path = Path(path)
-    return torch.load(path, weights_only=True, map_location=device) if path.exists() else None
+    return torch.load(path, weights_only=True, map_location=device) if Path(path).exists() else None
 
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
     """A temporary folder to fill, which becomes `path` at the end; after an error there is nothing.
 
-    Raises:
-        FileExistsError: there is something at `path`.
+    FileExistsError if there is something at `path`.
     """
     path = Path(path)
     if path.exists():
@@ -77,8 +74,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 def claim(folder: str | Path, identity: Mapping[str, Any]) -> None:
     """Write a run's identity into the folder's config.json, or check that the folder holds this very run.
 
-    Raises:
-        ValueError: the folder holds another run; the settings that differ are named.
+    ValueError for a folder with another run names the settings that differ.
     """
     path, own = Path(folder) / "config.json", json.loads(json.dumps(identity))
     if not path.exists():
@@ -91,10 +87,8 @@ def claim(folder: str | Path, identity: Mapping[str, Any]) -> None:
 def settings_of(thing: Any) -> Any:
     """What an arm or a template is, as JSON: its class and its settings, so that equal ones are equal.
 
-    Settings are the attributes of an object; a function is its name and its code.
-
-    Raises:
-        ValueError: an attribute that has no settings of its own, such as an array.
+    Settings are the attributes of an object; a function is its name and its code. ValueError for an attribute
+    that has no settings of its own, such as an array.
     """
     if thing is None or isinstance(thing, str | int | float | bool):
         return thing

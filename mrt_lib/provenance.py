@@ -19,13 +19,10 @@ def provenance() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Python, package versions, device and git commit: what a result must be read with."""
-    names = ("torch", "transformers", "peft", "numpy")
-    return {
-        "python": platform.python_version(),
-        **{name: installed(name) or "not installed" for name in names},
-        "device": device_name(),
-        "commit": git_commit(),
+    packages = {
+        name: installed(name) or "not installed" for name in ("torch", "transformers", "peft", "numpy")
     }
+    return {"python": platform.python_version(), **packages, "device": device_name(), "commit": git_commit()}
 
 
 def installed(name: str) -> str | None:
@@ -52,9 +49,8 @@ def git_commit(root: Path = ROOT) -> str:
         own = root / git.read_text().strip().removeprefix("gitdir: ") if git.is_file() else git
         head = (own / "HEAD").read_text().strip()
         git = own / (own / "commondir").read_text().strip() if git.is_file() else git
-        if not head.startswith("ref: "):
+        if (reference := head.removeprefix("ref: ")) == head:
             return head
-        reference = head.removeprefix("ref: ")
         if (git / reference).is_file():
             return (git / reference).read_text().strip()
         packed = (git / "packed-refs").read_text().splitlines()

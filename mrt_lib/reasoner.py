@@ -15,10 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging
 
 from mrt_lib.adapters import WEIGHTS as ADAPTER
-from mrt_lib.adapters import dtype_name, load_adapter, merged_weights, read_facts, save_adapter, write_weights
+from mrt_lib.adapters import dtype_name, load_adapter, merged_weights, read_facts, write_facts, write_weights
 from mrt_lib.engines.base import Engine, Sampling, context_of
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.files import new_folder
+from mrt_lib.provenance import provenance
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.templates import Template, decode, encode, find_template, get_template, token_id
 from mrt_lib.thoughts.traces import Trace
@@ -39,7 +40,7 @@ class Reasoner:
         engine: what samples; with the weights of `model`.
         name: folder or hub name, for reports and cards.
         adapter: after training with LoRA, the peft model whose merged weights `model` has; else None.
-        facts: of that training: arm, task, template, base, numbers (`mrt_lib.adapters.save_adapter`).
+        facts: of that training: arm, task, template, base, numbers (`mrt_lib.adapters.write_facts`).
     """
 
     def __init__(
@@ -49,14 +50,10 @@ class Reasoner:
         template: Template | None = None,
         engine: Engine | None = None,
     ) -> None:
-        """Parts that are there: `load` takes a name instead.
+        """Parts that are there; `load` takes a name instead.
 
-        Args:
-            template: None for the first known one that fits the tokenizer.
-            engine: None for Transformers.
-
-        Raises:
-            ValueError: the template does not fit the tokenizer, or no known one does.
+        `template`: None for the first known one that fits; `engine`: None for Transformers. ValueError if the
+        template does not fit the tokenizer, or no known one does.
         """
         self.model, self.tokenizer = model, tokenizer
         self.template = template or find_template(tokenizer)
@@ -109,15 +106,13 @@ class Reasoner:
             write_weights(merged_weights(adapter), model)
         else:
             model, tokenizer = load_model(name, dtype)
-        template = template or find_template(tokenizer)
-        template.check(tokenizer)
+        reasoner = cls(model, tokenizer, template)
         if engine == "vllm":
             from mrt_lib.engines.vllm_engine import VLLMEngine
 
-            own: Engine = VLLMEngine(find_model(name), dtype_name(model), **options)
+            reasoner.engine = VLLMEngine(find_model(name), dtype_name(model), **options)
         else:
-            own = TransformersEngine(model, **options)
-        reasoner = cls(model, tokenizer, template, own)
+            reasoner.engine = TransformersEngine(model, **options)
         reasoner.name, reasoner.adapter, reasoner.facts = str(name), adapter, facts
         return reasoner
 
@@ -129,8 +124,7 @@ class Reasoner:
     def room(self, problems: Sequence[Problem], answer_tokens: int) -> int | None:
         """Most tokens of a thought beside the longest prompt, the stop text and an answer; None for no limit.
 
-        Raises:
-            ValueError: a question that the tokenizer cannot write; the problem is named.
+        ValueError names the first problem whose question the tokenizer cannot write.
         """
         stops = (self.template.finished_answer, self.template.separator + self.template.forced_answer)
         around = max(len(encode(self.tokenizer, text)) for text in stops) + answer_tokens
@@ -144,8 +138,7 @@ class Reasoner:
 
     def check_room(self, problems: Sequence[Problem], thinking_tokens: int, answer_tokens: int) -> None:
         """ValueError unless prompt, thought, stop text and answer fit into the context together."""
-        room = self.room(problems, answer_tokens)
-        if room is not None and thinking_tokens > room:
+        if (room := self.room(problems, answer_tokens)) is not None and thinking_tokens > room:
             way = f"at most {room}" if room > 0 else "nothing; shorten the questions or answer_tokens"
             raise ValueError(
                 f"thinking_tokens={thinking_tokens} does not fit: the longest prompt, the stop text and an "
@@ -183,23 +176,17 @@ class Reasoner:
         ends: Sequence[int] | None = None,
         progress: bool = False,
     ) -> list[Trace]:
-        """Unfinished thoughts thought on.
+        """Unfinished thoughts, without answers, thought on.
 
-        Args:
-            traces: without answers.
-            sampling: `max_new_tokens` is the most that a thought may have in all.
-            ends: the same for each thought of its own.
+        A thought may have `sampling.max_new_tokens` tokens in all, or its own number of `ends`.
         """
         ends = [sampling.max_new_tokens] * len(traces) if ends is None else ends
         rooms = [max(0, end - len(t.thought_ids)) for t, end in zip(traces, ends, strict=True)]
         stop = ((token_id(self.tokenizer, self.template.think_end),),)
         asked = replace(sampling, max_new_tokens=max([1, *rooms]), stop=stop)
         prompts = [t.prompt_ids + t.thought_ids for t in traces]
-        found = self.engine.generate(prompts, asked, rooms, progress)
-        return [
-            self._longer(t, g.token_ids, g.log_probs, g.finish == "stop")
-            for t, g in zip(traces, found, strict=True)
-        ]
+        pairs = zip(traces, self.engine.generate(prompts, asked, rooms, progress), strict=True)
+        return [self._longer(t, g.token_ids, g.log_probs, g.finish == "stop") for t, g in pairs]
 
     def answer(self, traces: Sequence[Trace], sampling: Sampling, progress: bool = False) -> list[Trace]:
         """The traces with an answer of at most `sampling.max_new_tokens` tokens each.
@@ -207,11 +194,9 @@ class Reasoner:
         A thought that the budget cut is answered after the forced-termination text.
         """
         prompts = [t.prefix(t.n_episodes) + self.close(t, t.n_episodes) for t in traces]
-        generations = self.engine.generate(prompts, self.answering(sampling), progress=progress)
-        return [
-            replace(t, answer_ids=g.token_ids, answer_log_probs=g.log_probs)
-            for t, g in zip(traces, generations, strict=True)
-        ]
+        found = self.engine.generate(prompts, self.answering(sampling), progress=progress)
+        pairs = zip(traces, found, strict=True)
+        return [replace(t, answer_ids=g.token_ids, answer_log_probs=g.log_probs) for t, g in pairs]
 
     def answering(self, sampling: Sampling) -> Sampling:
         """The same sampling, ended by the end of an answer."""
@@ -221,17 +206,11 @@ class Reasoner:
         """Budget forcing: thoughts that ended by themselves thought on, up to `extensions` times.
 
         Each time the closing token gives way to the template's next continue marker, in rotation (s1,
-        arXiv 2501.19393; paper, section 7.3). A thought that the budget has cut, or that has no room for
-        the marker and one token more, stays as it is. Answers and values are gone.
-
-        Args:
-            traces: thoughts; a marker's tokens get the log-probability nan, since nobody sampled them.
-            sampling: `max_new_tokens` is the thinking budget, markers included; extension e draws from
-                seed + 1 + e.
-            extensions: at least 0.
-
-        Raises:
-            ValueError: negative extensions, or a template without continue markers.
+        arXiv 2501.19393; paper, section 7.3), whose tokens get the log-probability nan, since nobody sampled
+        them. A thought that the budget has cut, or that has no room for the marker and one token more, stays
+        as it is. Answers and values are gone. `sampling.max_new_tokens` is the thinking budget, markers
+        included; extension e draws from seed + 1 + e. ValueError for negative extensions, or a template
+        without continue markers.
         """
         markers = self.template.continue_markers
         if extensions < 0:
@@ -255,16 +234,13 @@ class Reasoner:
         return longer
 
     def save(self, folder: str | Path, merged: bool = False) -> None:
-        """Write what training has learnt, whole or not at all; `load` takes either back.
+        """Write what training has learnt, whole or not at all, into a new folder; `load` takes it back.
 
-        Args:
-            folder: new.
-            merged: config, weights and tokenizer as a plain model for any engine, with the very weights that
-                the training's own sampler had; otherwise the LoRA adapter with a model card.
+        `merged`: config, weights and tokenizer as a plain model for any engine, with the very weights that
+        the training's own sampler had; otherwise the LoRA adapter with a model card.
 
-        Raises:
-            ValueError: there is no adapter: nothing was trained, or every weight was.
-            FileExistsError: there is something at `folder`.
+        ValueError if there is no adapter: nothing was trained, or every weight was; FileExistsError if there
+        is something at `folder`.
         """
         if not merged and self.adapter is None:
             raise ValueError("there is no adapter to save: train with LoRA first, or use merged=True")
@@ -273,18 +249,17 @@ class Reasoner:
                 self.model.save_pretrained(filling)
                 self.tokenizer.save_pretrained(filling)
             else:
-                save_adapter(self.adapter, self.facts, filling)
+                self.adapter.save_pretrained(filling, save_embedding_layers=False)
+                write_facts(filling, {**self.facts, "provenance": provenance()})
 
     def _longer(self, trace: Trace, ids: list[int], log_probs: list[float], finished: bool = False) -> Trace:
         """The trace with new tokens, of which the last is the thought's end if `finished`."""
-        thought = trace.thought_ids + ids[: len(ids) - finished]
-        return replace(
-            trace,
-            thought_ids=thought,
-            boundaries=self.cut(thought),
-            finished=finished,
-            thought_log_probs=trace.thought_log_probs + log_probs,
+        thought, log_probs = (
+            trace.thought_ids + ids[: len(ids) - finished],
+            trace.thought_log_probs + log_probs,
         )
+        parts: Any = {"thought_ids": thought, "boundaries": self.cut(thought), "thought_log_probs": log_probs}
+        return replace(trace, finished=finished, **parts)
 
 
 def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -341,10 +316,8 @@ def hardware_dtype() -> tuple[str, str]:
 def choose_dtype(capability: tuple[int, int] | None, cpu_bf16: bool = False) -> tuple[str, str]:
     """The torch dtype's name and the reason, from the GPU's compute capability or None for a CPU."""
     if capability is None:
-        return (
-            "bfloat16" if cpu_bf16 else "float32",
-            f"this CPU has {'' if cpu_bf16 else 'no '}bf16 instructions",
-        )
+        name, has = ("bfloat16", "") if cpu_bf16 else ("float32", "no ")
+        return name, f"this CPU has {has}bf16 instructions"
     name = f"sm{capability[0]}{capability[1]}"
     if capability >= (8, 0):
         return "bfloat16", f"{name} computes bf16 natively"

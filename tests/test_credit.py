@@ -149,3 +149,13 @@ def test_the_group_baseline_compares_both_halves():
     rollouts = offline_group((1.0, True), (0.0, True), (0.0, False), (0.0, False))
     found = MRTOffline("group", scale=False).credit(rollouts, 4)
     assert [set(a.tolist()) for a in found] == [{0.75}, {-0.25}, {-0.25}, {-0.25}]
+
+
+def test_an_unknown_baseline_is_an_error_and_not_the_other_one():
+    with pytest.raises(ValueError, match="baseline must be group or termination, got 'Group'"):
+        MRTOffline("Group")
+
+
+def test_log_progress_refuses_what_is_no_probability_instead_of_raising_it_to_the_floor():
+    with pytest.raises(ValueError, match="probabilities"):
+        episode_credits(rollout(values=(0.5, 0.5, -0.5)), "log_progress", 1)

@@ -61,7 +61,7 @@ def test_running_out_of_memory_inside_a_phase_says_what_to_reduce(monkeypatch):
     monkeypatch.setattr(
         other.policy.prover, "values", lambda *_: (_ for _ in ()).throw(RuntimeError("shape"))
     )
-    with pytest.raises(RuntimeError, match="^shape$"):
+    with pytest.raises(RuntimeError, match=r"^shape$"):
         check_fits(other)
 
 

@@ -72,6 +72,16 @@ class Fixed(SeveralAnswers):
         return self.listed
 
 
+def test_answers_of_the_same_tokens_count_once():
+    reasoner, problem = reasoner_of("qwen2"), TASK.problems["train"][0]
+    trace = Trace(problem.id, reasoner.prompt(problem.question), [], [], False)
+    once, twice = (
+        ExactProver(reasoner, Fixed(listed=listed)).values([problem], [trace])[0]
+        for listed in (("3",), ("3", " 3"))
+    )
+    assert twice.value == pytest.approx(once.value)
+
+
 def reasoner_of(architecture: str, attention: str = "sdpa") -> Reasoner:
     torch.manual_seed(0)
     model_class, config_class = ARCHITECTURES[architecture]

@@ -8,6 +8,7 @@ import torch
 
 import mrt_lib.files
 from mrt_lib.arms import MRTSTaR, STaR
+from mrt_lib.arms.base import stream
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.training import loop
 from mrt_lib.training.config import Imitation
@@ -81,7 +82,7 @@ def test_every_arm_learns_the_same_number_of_tokens_from_as_many_rollouts(straig
 
 def test_the_arms_differ_in_the_first_collection_by_their_filter_alone(straight):
     reference = trainer(ImitateAll())
-    seed = reference._seed(loop.IMITATED, 0)
+    seed = stream(reference.config.seed, loop.IMITATED, 0)
     rollouts = reference.arm.collect(reference.policy, reference.problems, 4, seed)
     assert straight[0].log[0]["reward"] == np.mean([r.reward for r in rollouts])
 

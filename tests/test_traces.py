@@ -109,3 +109,14 @@ def test_any_missing_column_or_wrong_type_is_named(tmp_path):
         parquet.write_table(table.set_column(i, name, pyarrow.array([1.5])), path)
         with pytest.raises(ValueError, match=rf"t\.parquet: column '{name}' is double, expected "):
             load_traces(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_cell_is_named(name, tmp_path):
+    path = tmp_path / "t.parquet"
+    save_traces(path, [FULL])
+    table, i = parquet.read_table(path), NAMES.index(name)
+    empty = pyarrow.array([None], table.schema.field(name).type)
+    parquet.write_table(table.set_column(i, table.schema.field(name), empty), path)
+    with pytest.raises(ValueError, match=rf"t\.parquet: column '{name}' has empty cells"):
+        load_traces(path)

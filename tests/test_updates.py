@@ -267,3 +267,12 @@ def test_small_gradients_survive_half_precision(rows):
     assert 0 < single.abs().max() < 1e-7
     assert torch.nn.functional.cosine_similarity(single, half, dim=0) > 0.999
     assert half.norm() / single.norm() == pytest.approx(1, abs=0.01)
+
+
+def test_more_updates_than_groups_are_refused_instead_of_diluting_the_means(rows):
+    one = learner()
+    optimizer = torch.optim.SGD(one.trained().values(), lr=1.0)
+    before = weights(one)
+    with pytest.raises(ValueError, match="3 updates cannot share 2 groups"):
+        update(one, optimizer, rows, [0, 0, 0, 1, 1, 1], TrainConfig(updates=3), LIMIT)
+    assert all(torch.equal(before[name], weight) for name, weight in weights(one).items())

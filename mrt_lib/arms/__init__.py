@@ -5,17 +5,5 @@ from mrt_lib.arms.mrt import MRTExact, MRTOffline, MRTOnline
 from mrt_lib.arms.outcome import GRPO, GRPOExact, LengthPenalty
 from mrt_lib.arms.star import MRTSTaR, STaR
 
-__all__ = [
-    "GRPO",
-    "Arm",
-    "GRPOExact",
-    "ImitationArm",
-    "LengthPenalty",
-    "MRTExact",
-    "MRTOffline",
-    "MRTOnline",
-    "MRTSTaR",
-    "Policy",
-    "Rollout",
-    "STaR",
-]
+__all__ = ["GRPO", "Arm", "GRPOExact", "ImitationArm", "LengthPenalty", "MRTExact", "MRTOffline"]
+__all__ += ["MRTOnline", "MRTSTaR", "Policy", "Rollout", "STaR"]

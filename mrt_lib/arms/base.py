@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from mrt_lib.engines.base import Sampling
-from mrt_lib.measure.prover import ExactProver, PrefixValues, SampledProver
+from mrt_lib.measure.prover import ExactProver, Prover, SampledProver
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.traces import Trace
@@ -103,7 +103,7 @@ class Policy:
         answering: Sampling,
         stale: Callable[[], Reasoner] | None = None,
     ) -> None:
-        """`thinking`, `answering`: budgets and temperature; `stale`: gives the snapshot, if one is held."""
+        """`thinking`, `answering`: budgets and temperature; `stale` gives the snapshot, where one is kept."""
         self.reasoner, self.prover, self.task = reasoner, prover, prover.task
         self.thinking, self.answering, self.stale = thinking, answering, stale
         self.tokens: Counter[str] = Counter()
@@ -115,10 +115,12 @@ class Policy:
         Raises:
             ValueError: no snapshot can be held here.
         """
-        if stale and self.stale is None:
-            raise ValueError("this loop holds no stale snapshot; train with `mrt_lib.train`")
+        reasoner = self.reasoner
+        if stale:
+            if self.stale is None:
+                raise ValueError("this loop holds no stale snapshot; train with `mrt_lib.train`")
+            reasoner = self.stale()
         with self._phase("generate"):
-            reasoner = self.stale() if stale and self.stale else self.reasoner
             traces = reasoner.think(problems, replace(self.thinking, seed=seed))
         self.tokens["policy"] += sum(len(t.thought_log_probs) for t in traces)
         return traces
@@ -144,18 +146,18 @@ class Policy:
 
     def exact_values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[Trace]:
         """The traces with exact values of all prefixes."""
-        with self._phase("prove"):
-            return self._valued(traces, self.prover.values(problems, traces))
+        return self._valued(self.prover, problems, traces)
 
     def sampled_values(
         self, problems: Sequence[Problem], traces: Sequence[Trace], branches: int, seed: int
     ) -> list[Trace]:
         """The traces with values from `branches` sampled answers at each prefix."""
         prover = SampledProver(self.reasoner, self.task, branches, replace(self.answering, seed=seed))
-        with self._phase("prove"):
-            return self._valued(traces, prover.values(problems, traces))
+        return self._valued(prover, problems, traces)
 
-    def _valued(self, traces: Sequence[Trace], values: Sequence[PrefixValues]) -> list[Trace]:
+    def _valued(self, prover: Prover, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[Trace]:
+        with self._phase("prove"):
+            values = prover.values(problems, traces)
         self.tokens["prover"] += sum(v.tokens for v in values)
         return [replace(t, values=v.value.tolist()) for t, v in zip(traces, values, strict=True)]
 
@@ -176,6 +178,6 @@ def repeat(items: Sequence[T], group: int) -> list[T]:
     return [item for item in items for _ in range(group)]
 
 
-def stream(seed: int, use: int) -> int:
-    """Another seed for another use within the same step, so that no two draws share numbers."""
-    return int(np.random.SeedSequence((seed, use)).generate_state(1)[0])
+def stream(seed: int, *use: int) -> int:
+    """Another seed for another use of the same one, so that no two draws share numbers."""
+    return int(np.random.SeedSequence((seed, *use)).generate_state(1)[0])

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mrt_lib.arms.base import Rollout
-from mrt_lib.measure.progress import log_progress, progress, regret_to_go, to_tokens
-
-LOG_FLOOR = 1e-6
+from mrt_lib.measure.progress import check_values, log_progress, progress, regret_to_go, to_tokens
 
 
 def group_advantages(rewards: Sequence[float], rollouts: Sequence[Rollout], scale: bool) -> np.ndarray:
@@ -22,29 +20,26 @@ def group_advantages(rewards: Sequence[float], rollouts: Sequence[Rollout], scal
     advantages = np.empty_like(all_rewards)
     for members in groups(rollouts):
         own = all_rewards[members]
-        spread = own.std(ddof=1) + 1e-4 if scale and len(own) > 1 else 1.0
-        advantages[members] = (own - own.mean()) / spread
+        unit = own.std(ddof=1) + 1e-4 if scale and len(own) > 1 else 1.0
+        advantages[members] = (own - own.mean()) / unit
     return advantages
 
 
 def episode_credits(rollout: Rollout, rule: str, horizon: int) -> np.ndarray:
-    """Credit of every decision of a valued trace: each episode and, if the thought ended itself, its end.
+    """Credit of every decision of a trace: each episode and, if the thought ended itself, its end.
 
-    An end earns 0: it changes no value. Shape (k,) or (k + 1,).
+    An end earns 0: it changes no value. Shape (k,) or (k + 1,). ValueError for an unknown rule, and unless
+    the trace's values J_0 .. J_k are there and in [0, 1].
 
     Args:
-        rollout: with values J_0 .. J_k.
         rule: "progress" (paper, Definition 6.1), "log_progress" (J floored at 1e-6) or "regret_to_go".
         horizon: in episodes, for regret-to-go.
-
-    Raises:
-        ValueError: an unknown rule, or a trace without values.
     """
-    values = np.asarray(rollout.trace.values)
+    values = check_values(rollout.trace.values)
     if rule == "progress":
         credits = progress(values)
     elif rule == "log_progress":
-        credits = log_progress(np.log(np.maximum(values, LOG_FLOOR)))
+        credits = log_progress(np.log(np.maximum(values, 1e-6)))
     elif rule == "regret_to_go":
         credits = regret_to_go(values, horizon)
     else:
@@ -54,14 +49,12 @@ def episode_credits(rollout: Rollout, rule: str, horizon: int) -> np.ndarray:
 
 def centre_by_episode(credits: Sequence[np.ndarray], rollouts: Sequence[Rollout]) -> list[np.ndarray]:
     """Each credit minus the mean credit that the group earned with its decision of the same index."""
-    centred: list[np.ndarray] = [np.empty(0)] * len(credits)
+    centred = list(credits)
     for members in groups(rollouts):
-        longest = max(len(credits[i]) for i in members)
-        table = np.full((len(members), longest), np.nan)
-        for row, i in enumerate(members):
-            table[row, : len(credits[i])] = credits[i]
-        counts = np.maximum(np.sum(~np.isnan(table), axis=0), 1)
-        mean = np.nansum(table, axis=0) / counts
+        table = np.full((len(members), max(len(credits[i]) for i in members)), np.nan)
+        for row, i in zip(table, members, strict=True):
+            row[: len(credits[i])] = credits[i]
+        mean = np.nanmean(table, axis=0)
         for i in members:
             centred[i] = credits[i] - mean[: len(credits[i])]
     return centred
@@ -135,5 +128,5 @@ def describe(rollouts: Sequence[Rollout], horizon: int) -> dict[str, float]:
     }
 
 
-def _mean(numbers: Sequence[float] | np.ndarray | list) -> float:
+def _mean(numbers: Sequence) -> float:
     return float(np.mean(numbers)) if len(numbers) else float("nan")

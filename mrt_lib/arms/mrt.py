@@ -1,13 +1,13 @@
 """MRT: a stale prefix, then stop or go on (the paper's own arm); or credit for every episode.
 
-    MRTOffline  prefix c_j from an earlier snapshot of the policy, cut after a random number j of episodes; half
-                of the group is forced to answer at c_j, half thinks on and answers; R_i in {0, 1}
+    MRTOffline  prefix c_j from an earlier snapshot of the policy, cut after a random number j of episodes;
+                half of the group is forced to answer at c_j, half thinks on and answers; R_i in {0, 1}
                 (section 6, Algorithm 2)
                 baseline "group":        A_i = (R_i - mean R) / std R over both halves
                 baseline "termination":  A_i = R_i - mean R of the forced half, for the other half alone
 
-In the mixed group, going on earns on average half its progress (J_k - J_j) / 2 and stopping loses as much: the
-progress bonus is implicit. "termination" is the recipe in the released code's README.
+In the mixed group, going on earns on average half its progress (J_k - J_j) / 2 and stopping loses as much:
+the progress bonus is implicit. "termination" is the recipe in the released code's README.
 
     A(token of z_e) = (R_i - mean_group R) [/ std_group R] + alpha * (C_e - mean_group C_e)
 
@@ -86,6 +86,10 @@ class MRTOffline:
     baseline: Literal["group", "termination"] = "group"
     scale: bool = True
 
+    def __post_init__(self) -> None:
+        if self.baseline not in ("group", "termination"):
+            raise ValueError(f"baseline must be group or termination, got {self.baseline!r}")
+
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """One stale prefix per problem; the first half of its group stops there, the rest goes on."""
         prefixes = repeat(stale_prefixes(policy, problems, seed), group)
@@ -96,7 +100,13 @@ class MRTOffline:
         """The same advantage for every token that the policy wrote after the prefix."""
         if self.baseline == "group":
             return outcome_alone(rollouts, self.scale)
-        return [spread(r, a) for r, a in zip(rollouts, _above_termination(rollouts), strict=True)]
+        advantages = np.zeros(len(rollouts))
+        for members in groups(rollouts):
+            stopped = np.mean([rollouts[i].reward for i in members if rollouts[i].stopped])
+            for i in members:
+                if not rollouts[i].stopped:
+                    advantages[i] = rollouts[i].reward - stopped
+        return [spread(r, a) for r, a in zip(rollouts, advantages, strict=True)]
 
 
 def stale_prefixes(policy: Policy, problems: Sequence[Problem], seed: int) -> list[Trace]:
@@ -109,14 +119,9 @@ def stale_prefixes(policy: Policy, problems: Sequence[Problem], seed: int) -> li
 def cut(trace: Trace, j: int) -> Trace:
     """The unfinished trace that holds the first j episodes."""
     size = ([0, *trace.boundaries])[j]
-    return Trace(
-        trace.problem_id,
-        trace.prompt_ids,
-        trace.thought_ids[:size],
-        trace.boundaries[:j],
-        finished=False,
-        thought_log_probs=trace.thought_log_probs[:size],
-    )
+    ids, log_probs = trace.thought_ids[:size], trace.thought_log_probs[:size]
+    own = trace.problem_id, trace.prompt_ids, ids, trace.boundaries[:j]
+    return Trace(*own, finished=False, thought_log_probs=log_probs)
 
 
 def continued_rollouts(
@@ -137,13 +142,3 @@ def continued_rollouts(
         Rollout(p, t, i // group, policy.score(p, t), given=len(prefix.thought_ids), stopped=not on)
         for i, (p, t, prefix, on) in enumerate(zip(problems, answered, prefixes, goes_on, strict=True))
     ]
-
-
-def _above_termination(rollouts: Sequence[Rollout]) -> np.ndarray:
-    advantages = np.zeros(len(rollouts))
-    for members in groups(rollouts):
-        stopped = np.mean([rollouts[i].reward for i in members if rollouts[i].stopped])
-        for i in members:
-            if not rollouts[i].stopped:
-                advantages[i] = rollouts[i].reward - stopped
-    return advantages

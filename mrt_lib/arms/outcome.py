@@ -58,19 +58,16 @@ class LengthPenalty:
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """Think, answer, charge."""
-        budget = policy.thinking.max_new_tokens
-        return [
-            replace(r, reward=r.reward - self._price(r, budget))
-            for r in outcome_rollouts(policy, problems, group, seed)
-        ]
+        paid = []
+        for r in outcome_rollouts(policy, problems, group, seed):
+            tokens, charged = len(r.trace.thought_ids), r.reward if self.correct_only else 1.0
+            price = self.weight * charged * tokens / policy.thinking.max_new_tokens
+            paid.append(replace(r, reward=r.reward - price))
+        return paid
 
     def credit(self, rollouts: Sequence[Rollout], horizon: int) -> list[np.ndarray]:  # noqa: ARG002
         """As in GRPO."""
         return outcome_alone(rollouts, self.scale)
-
-    def _price(self, rollout: Rollout, budget: int) -> float:
-        charged = rollout.reward if self.correct_only else 1.0
-        return self.weight * charged * len(rollout.trace.thought_ids) / budget
 
 
 def outcome_rollouts(policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -34,8 +34,6 @@ from mrt_lib.arms.credit import groups
 from mrt_lib.arms.mrt import cut
 from mrt_lib.arms.outcome import outcome_rollouts
 from mrt_lib.tasks.base import Problem
-
-Reading = Literal["rank", "cut"]
 
 
 @dataclass(frozen=True)
@@ -60,12 +58,12 @@ class MRTSTaR:
         branches: M, forced answers per prefix (paper: 20, released analysis: 8); None for exact values.
     """
 
-    reading: Reading
+    reading: Literal["rank", "cut"]
     branches: int | None = None
 
     def __post_init__(self) -> None:
-        if self.reading not in get_args(Reading):
-            raise ValueError(f"reading must be one of {', '.join(get_args(Reading))}, got {self.reading!r}")
+        if self.reading not in ("rank", "cut"):
+            raise ValueError(f"reading must be one of rank, cut, got {self.reading!r}")
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """Think, answer and value every prefix.
@@ -88,19 +86,18 @@ class MRTSTaR:
         """Whole traces ("rank"), or traces cut at their best prefix with a forced answer ("cut")."""
         if self.reading == "rank":
             return best_traces(rollouts)
-        risen = [r for r in rollouts if best_prefix(r.trace.values) > 0]
+        risen = [r for r in rollouts if best_prefix(r.trace.values)]
         prefixes = [best_prefix(r.trace.values) for r in risen]
         return [r for r in stopped_at(policy, risen, prefixes, stream(seed, 3)) if r.reward == 1]
 
 
 def best_traces(rollouts: Sequence[Rollout]) -> list[Rollout]:
     """Of each group's right rollouts with progress, the one with most, J_k - J_0; the shorter of equals."""
-    best = []
+    gains, best = [r.trace.values[-1] - r.trace.values[0] for r in rollouts], []
     for members in groups(rollouts):
-        right = [rollouts[i] for i in members if rollouts[i].reward == 1 and _gain(rollouts[i]) > 0]
-        if right:
-            best.append(max(right, key=lambda r: (_gain(r), -len(r.trace.thought_ids))))
-    return best
+        if right := [i for i in members if rollouts[i].reward == 1 and gains[i] > 0]:
+            best.append(max(right, key=lambda i: (gains[i], -len(rollouts[i].trace.thought_ids))))
+    return [rollouts[i] for i in best]
 
 
 def best_prefix(values: Sequence[float]) -> int:
@@ -118,7 +115,3 @@ def stopped_at(
     for i, trace in zip(shorter, traces, strict=True):
         found[i] = replace(rollouts[i], trace=trace, reward=policy.score(rollouts[i].problem, trace))
     return found
-
-
-def _gain(rollout: Rollout) -> float:
-    return rollout.trace.values[-1] - rollout.trace.values[0]

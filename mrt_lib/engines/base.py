@@ -10,6 +10,10 @@ from typing import Literal, Protocol
 import torch
 from transformers import PretrainedConfig
 
+Prompts = Sequence[Sequence[int]]
+Limits = Sequence[int] | None
+Stop = tuple[tuple[int, ...], ...]
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -27,7 +31,7 @@ class Sampling:
     max_new_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
-    stop: tuple[tuple[int, ...], ...] = ()
+    stop: Stop = ()
     seed: int = 0
     n: int = 1
 
@@ -63,23 +67,13 @@ class Engine(Protocol):
     """Generates in the order of the prompts; the same sampling gives the same tokens."""
 
     def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        sampling: Sampling,
-        limits: Sequence[int] | None = None,
-        progress: bool = False,
+        self, prompts: Prompts, sampling: Sampling, limits: Limits = None, progress: bool = False
     ) -> list[Generation]:
         """The `sampling.n` generations of the first prompt, then those of the second, and so on.
 
-        Args:
-            prompts: token ids.
-            sampling: how to sample.
-            limits: most new tokens of each prompt, 0 .. `sampling.max_new_tokens`, the default. What is drawn
-                within a limit does not depend on it, and nothing is drawn beyond it.
-            progress: show a bar over the prompts.
-
-        Raises:
-            ValueError: a prompt is empty, or prompt and new tokens exceed the model's context.
+        `limits`: most new tokens of each prompt, 0 .. `sampling.max_new_tokens`, the default. What is drawn
+        within a limit does not depend on it, and nothing is drawn beyond it. `progress`: show a bar over the
+        prompts. ValueError if a prompt is empty, or prompt and new tokens exceed the model's context.
         """
 
 
@@ -93,9 +87,7 @@ class ColocatedEngine(Engine, Protocol):
         """Free the memory of weights and cache until `load_weights`."""
 
 
-def check_prompts(
-    prompts: Sequence[Sequence[int]], sampling: Sampling, limits: Sequence[int] | None, context: int | None
-) -> list[int]:
+def check_prompts(prompts: Prompts, sampling: Sampling, limits: Limits, context: int | None) -> list[int]:
     """The limit of every prompt; ValueError names the first that is empty or too long for `context`."""
     most = sampling.max_new_tokens
     limits = [most] * len(prompts) if limits is None else list(limits)
@@ -105,10 +97,9 @@ def check_prompts(
         if len(prompt) == 0:
             raise ValueError(f"prompt {i} is empty")
         if context is not None and len(prompt) + limit > context:
-            raise ValueError(
-                f"prompt {i} has {len(prompt)} tokens and {limit} new ones are asked for, but the model's "
-                f"context is {context}; shorten the prompt or the budget"
-            )
+            asked = f"prompt {i} has {len(prompt)} tokens and {limit} new ones are asked for"
+            way = "shorten the prompt or the budget"
+            raise ValueError(f"{asked}, but the model's context is {context}; {way}")
     return limits
 
 
@@ -117,9 +108,7 @@ def context_of(config: PretrainedConfig) -> int | None:
     return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
 
 
-def cut_at_stop(
-    token_ids: list[int], log_probs: list[float], stop: tuple[tuple[int, ...], ...]
-) -> Generation:
+def cut_at_stop(token_ids: list[int], log_probs: list[float], stop: Stop) -> Generation:
     """The generation up to the end of the first stop sequence that lies wholly in the new tokens."""
     for end in range(1, len(token_ids) + 1):
         if any(tuple(token_ids[max(0, end - len(s)) : end]) == s for s in stop):

@@ -9,15 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, TemperatureLogitsWarper, TopPLogitsWarper
-from transformers.generation import (
-    LogitsProcessor,
-    LogitsProcessorList,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import PreTrainedModel, TemperatureLogitsWarper, TopPLogitsWarper, generation
 
-from mrt_lib.engines.base import Generation, Sampling, by_length, check_prompts, context_of, cut_at_stop
+from mrt_lib.engines import base
+from mrt_lib.engines.base import Generation, Limits, Prompts, Sampling
 
 
 class TransformersEngine:
@@ -33,25 +28,21 @@ class TransformersEngine:
         self.batch_tokens = batch_tokens
 
     def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        sampling: Sampling,
-        limits: Sequence[int] | None = None,
-        progress: bool = False,
+        self, prompts: Prompts, sampling: Sampling, limits: Limits = None, progress: bool = False
     ) -> list[Generation]:
         """See `Engine.generate`. Prompts of similar length run together."""
-        context, n = context_of(self.model.config), sampling.n
-        limits = check_prompts(prompts, sampling, limits, context)
+        context, n = base.context_of(self.model.config), sampling.n
+        limits = base.check_prompts(prompts, sampling, limits, context)
         results = [Generation([], [], "length")] * (len(prompts) * n)
         asked = [i for i, limit in enumerate(limits) if limit]
         sizes, rooms = [len(prompts[i]) for i in asked], [limits[i] for i in asked]
         with tqdm(total=len(asked), desc="generate", unit="prompt", disable=not progress) as bar:
-            for batch in by_length(sizes, self.batch_tokens // n, rooms, context or math.inf):
+            for batch in base.by_length(sizes, self.batch_tokens // n, rooms, context or math.inf):
                 rows = [asked[place] * n + branch for place in batch for branch in range(n)]
                 room = [limits[row // n] for row in rows]
                 found = self._generate_batch([prompts[asked[place]] for place in batch], rows, room, sampling)
-                for row, generation in zip(rows, found, strict=True):
-                    results[row] = generation
+                for row, own in zip(rows, found, strict=True):
+                    results[row] = own
                 bar.update(len(batch))
         return results
 
@@ -60,7 +51,9 @@ class TransformersEngine:
         self, prompts: list[Sequence[int]], rows: list[int], room: list[int], sampling: Sampling
     ) -> list[Generation]:
         """Generations `rows` of the result, which may have `room` tokens each."""
-        ids, mask = _pad_left(prompts, self.model.device)
+        device, longest = self.model.device, max(map(len, prompts))
+        ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
         sampler = _Sampler(rows, max(room), sampling)
         training = self.model.training
         self.model.eval()
@@ -72,14 +65,14 @@ class TransformersEngine:
             do_sample=False,
             eos_token_id=None,
             pad_token_id=0,
-            logits_processor=LogitsProcessorList([sampler]),
-            stopping_criteria=StoppingCriteriaList([_Ends(sampling.stop, room, ids.shape[1])]),
+            logits_processor=generation.LogitsProcessorList([sampler]),
+            stopping_criteria=generation.StoppingCriteriaList([_Ends(sampling.stop, room, ids.shape[1])]),
         )
         self.model.train(training)
         new_tokens = output[:, ids.shape[1] :].tolist()
         log_probs = torch.stack(sampler.log_probs, dim=1).tolist()
         found = zip(new_tokens, log_probs, room, strict=True)
-        return [cut_at_stop(ids[:most], own[:most], sampling.stop) for ids, own, most in found]
+        return [base.cut_at_stop(ids[:most], own[:most], sampling.stop) for ids, own, most in found]
 
     def _read_once(self, ids: torch.Tensor, mask: torch.Tensor, n: int) -> Any:
         """Keys and values of all but the last prompt token, `n` times; None if that saves nothing."""
@@ -92,14 +85,14 @@ class TransformersEngine:
         return cache
 
 
-class _Sampler(LogitsProcessor):
+class _Sampler(generation.LogitsProcessor):
     """Draws the next token by inverting the cumulative distribution at the row's next uniform number."""
 
     def __init__(self, rows: list[int], most: int, sampling: Sampling) -> None:
         self.log_probs: list[torch.Tensor] = []
         self._greedy = sampling.temperature == 0
         self._uniforms = np.array([np.random.default_rng((sampling.seed, row)).random(most) for row in rows])
-        self._warpers: Any = LogitsProcessorList()
+        self._warpers: Any = generation.LogitsProcessorList()
         if sampling.temperature not in (0, 1):
             self._warpers.append(TemperatureLogitsWarper(float(sampling.temperature)))
         if sampling.top_p < 1:
@@ -107,20 +100,20 @@ class _Sampler(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         log_probs = torch.log_softmax(self._warpers(input_ids, scores.float()), dim=-1)
-        chosen = log_probs.argmax(-1, keepdim=True) if self._greedy else self._draw(log_probs)
+        if self._greedy:
+            chosen = log_probs.argmax(-1, keepdim=True)
+        else:
+            cumulative = log_probs.double().exp().cumsum(-1)
+            uniform = torch.from_numpy(self._uniforms[:, len(self.log_probs)]).to(cumulative.device)
+            chosen = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
         self.log_probs.append(log_probs.gather(1, chosen)[:, 0])
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
 
-    def _draw(self, log_probs: torch.Tensor) -> torch.Tensor:
-        cumulative = log_probs.double().exp().cumsum(-1)
-        uniform = torch.from_numpy(self._uniforms[:, len(self.log_probs)]).to(cumulative.device)
-        return torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
 
-
-class _Ends(StoppingCriteria):
+class _Ends(generation.StoppingCriteria):
     """Marks rows whose last new tokens are a stop sequence, or that have no room left."""
 
-    def __init__(self, sequences: tuple[tuple[int, ...], ...], room: list[int], start: int) -> None:
+    def __init__(self, sequences: base.Stop, room: list[int], start: int) -> None:
         self._sequences, self._room, self._start = sequences, torch.tensor(room), start
 
     def __call__(self, input_ids: torch.Tensor, scores: object, **kwargs: object) -> torch.Tensor:  # noqa: ARG002
@@ -129,10 +122,3 @@ class _Ends(StoppingCriteria):
         for sequence in (s for s in self._sequences if len(s) <= new.shape[1]):
             done |= (new[:, -len(sequence) :] == new.new_tensor(sequence)).all(1)
         return done
-
-
-def _pad_left(prompts: list[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    longest = max(len(p) for p in prompts)
-    ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts])
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    return ids.to(device), mask.to(device)

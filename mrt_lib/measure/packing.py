@@ -73,20 +73,21 @@ class PackedTrace:
 
 
 def pack(trunk: Sequence[int], branches: Sequence[Branch]) -> PackedTrace:
-    """Lay out a trunk and its branches.
-
-    Raises:
-        ValueError: a branch without forced text or answers, an empty answer, or a branch that hangs
-            outside the trunk.
-    """
+    """Lay out a trunk and its branches; ValueError for a branch without forced text or answers, with an empty
+    answer, or outside the trunk."""
     size = len(trunk)
     columns = [list(trunk), list(range(size)), list(range(1, size + 1)), [TRUNK] * size, [-1] * size]
     rows: list[int] = []
     targets: list[int] = []
     owners: list[tuple[int, int]] = []
     for b, branch in enumerate(branches):
-        _check(branch, size)
         start = branch.trunk_length
+        if not branch.forced_ids:
+            raise ValueError("a branch needs at least one token of forced text before its answers")
+        if not branch.answers or [] in branch.answers:
+            raise ValueError("a branch needs at least one answer, and every answer at least one token")
+        if not 0 < start <= size:
+            raise ValueError(f"a branch hangs after {start} tokens of a trunk of {size}")
         forced_end = _extend(columns, branch.forced_ids, start, start, b, -1)
         for a, answer in enumerate(branch.answers):
             leaf_start = len(columns[0])
@@ -157,12 +158,3 @@ def _extend(columns: list[list[int]], ids: list[int], position: int, visible: in
     for column, values in zip(columns, added, strict=True):
         column.extend(values)
     return len(columns[0])
-
-
-def _check(branch: Branch, size: int) -> None:
-    if not branch.forced_ids:
-        raise ValueError("a branch needs at least one token of forced text before its answers")
-    if not branch.answers or any(not answer for answer in branch.answers):
-        raise ValueError("a branch needs at least one answer, and every answer at least one token")
-    if not 0 < branch.trunk_length <= size:
-        raise ValueError(f"a branch hangs after {branch.trunk_length} tokens of a trunk of {size}")

@@ -103,16 +103,19 @@ class ExactProver:
     def values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[PrefixValues]:
         """Exact values of every prefix.
 
-        Raises:
-            ValueError: the task lists no right answers (use `SampledProver`), or a trace with its forced
-                answers does not fit the model's context.
+        ValueError if the task lists no right answers (use `SampledProver`), or a trace with its forced
+        answers does not fit the model's context.
         """
         _check_pairs(problems, traces)
         packed = [self._pack(p, t) for p, t in zip(problems, traces, strict=True)]
         results: dict[int, PrefixValues] = {}
         for batch in by_length([len(p) for p in packed], self.batch_tokens):
             for i, log_probs in zip(batch, self._answer_log_probs([packed[i] for i in batch]), strict=True):
-                results[i] = _exact_values(log_probs, packed[i])
+                branches, leaves = (packed[i].owners.max(0).values + 1).tolist()
+                answers = torch.zeros(branches, leaves, dtype=torch.float64)
+                answers.index_put_(tuple(packed[i].owners.T), log_probs.double(), accumulate=True)
+                log_value = answers.logsumexp(1).clamp(max=0.0).numpy()
+                results[i] = PrefixValues(np.exp(log_value), log_value, np.zeros(branches), len(packed[i]))
         return [results[i] for i in range(len(traces))]
 
     def _pack(self, problem: Problem, trace: Trace) -> PackedTrace:
@@ -122,10 +125,8 @@ class ExactProver:
         packed = pack(trace.prompt_ids + trace.thought_ids, branches)
         longest, context = int(packed.positions.max()) + 2, self.reasoner.context
         if context is not None and longest > context:
-            raise ValueError(
-                f"trace of {trace.problem_id} needs {longest} positions with its forced answer, the model's "
-                f"context is {context}; use a smaller thinking budget"
-            )
+            needed = f"trace of {trace.problem_id} needs {longest} positions with its forced answer"
+            raise ValueError(f"{needed}, the model's context is {context}; use a smaller thinking budget")
         return packed
 
     @torch.inference_mode()
@@ -152,7 +153,8 @@ def right_answer_ids(reasoner: Reasoner, task: Task, problem: Problem) -> list[l
     if not answers:
         raise ValueError(f"problem {problem.id!r} has an empty set of right answers")
     end = token_id(reasoner.tokenizer, reasoner.template.answer_end)
-    return [[*encode(reasoner.tokenizer, text), end] for text in dict.fromkeys(answers)]
+    # Texts that differ in a space may be the same tokens, whose probability counts once.
+    return [[*ids, end] for ids in dict.fromkeys(tuple(encode(reasoner.tokenizer, text)) for text in answers)]
 
 
 def exact_prover(
@@ -161,10 +163,8 @@ def exact_prover(
     """The prover that gives J exactly; None where J has to be sampled.
 
     J is exact if the task lists the right answers of every problem, the forced text leads straight into
-    the answer, and the tokenizer ends an answer in one way only (`Template.merged_ends`).
-
-    Raises:
-        ValueError: a problem lists no right answer, or one that the tokenizer cannot write.
+    the answer, and the tokenizer ends an answer in one way only (`Template.merged_ends`). ValueError where a
+    problem lists no right answer, or one that the tokenizer cannot write.
     """
     template = reasoner.template
     listed = template.leads_to_answer and all(task.answers(p) is not None for p in problems)
@@ -198,14 +198,6 @@ def _branch_logits(model: Any, packed: PackedBatch, kept: torch.Tensor) -> torch
         )
         logits.append(output.logits)
     return torch.cat(logits, dim=1)
-
-
-def _exact_values(log_probs: torch.Tensor, packed: PackedTrace) -> PrefixValues:
-    branches, leaves = (packed.owners.max(0).values + 1).tolist()
-    answers = torch.zeros(branches, leaves, dtype=torch.float64)
-    answers.index_put_(tuple(packed.owners.T), log_probs.double(), accumulate=True)
-    log_value = answers.logsumexp(1).clamp(max=0.0).numpy()
-    return PrefixValues(np.exp(log_value), log_value, np.zeros(branches), len(packed))
 
 
 def _mean_values(prefixes: list[list[ForcedAnswer]]) -> PrefixValues:

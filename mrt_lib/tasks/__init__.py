@@ -22,18 +22,15 @@ def register(task: ListedTask) -> None:
 def get_task(name: str) -> ListedTask:
     """The task of that name; ValueError lists the known names."""
     if name not in TASKS:
-        raise ValueError(
-            f"unknown task {name!r}; known: {list(TASKS)}; for a task of your own give task=, see "
-            "mrt_lib.from_callable"
-        )
+        own = "for a task of your own give task=, see mrt_lib.from_callable"
+        raise ValueError(f"unknown task {name!r}; known: {list(TASKS)}; {own}")
     return TASKS[name]
 
 
 def task_of(problems: Sequence[Problem], task: Task | None) -> Task:
     """The task of these problems, the given one or the one that they name.
 
-    Raises:
-        ValueError: no problems, one without a gold answer, or problems of several tasks or an unknown one.
+    ValueError for no problems, one without a gold answer, or problems of several tasks or an unknown one.
     """
     if not problems:
         raise ValueError("there are no problems")

@@ -69,9 +69,7 @@ Score = Callable[[Problem, str], float]
 Answers = Callable[[Problem], Iterable[str]]
 
 
-def from_callable(
-    sample: Sample, score: Score, answers: Answers | None = None, name: str = "custom"
-) -> CallableTask:
+def from_callable(sample: Sample, score: Score, answers: Answers | None = None, name: str = "custom") -> Task:
     """Your own task::
 
         from mrt_lib import from_callable
@@ -91,7 +89,6 @@ def from_callable(
             Keep the splits apart there.
         score: (problem, answer text) to 1 or True if right, 0 or False if wrong, for any text.
         answers: problem to every right answer as text; leave it out where there are too many to list.
-        name: of the task.
     """
     return CallableTask(sample, score, answers, name)
 
@@ -141,8 +138,7 @@ class CallableTask:
         sound = isinstance(item, tuple) and all(isinstance(text, str) and text.strip() for text in item)
         if not sound or len(item) != 2:
             raise ValueError(f"{self.name}: sample must give (question, gold answer) texts, got {item!r}")
-        question, gold = item
-        return Problem(f"{self.name}:{text_digest(question, gold)}", self.name, question, gold)
+        return Problem(f"{self.name}:{text_digest(*item)}", self.name, *item)
 
 
 def write_problems(path: str | Path, problems: Iterable[Problem]) -> None:
@@ -153,10 +149,8 @@ def write_problems(path: str | Path, problems: Iterable[Problem]) -> None:
 def read_problems(path: str | Path) -> list[Problem]:
     """Read problems from JSONL.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is not UTF-8, a line is not JSON, a field is missing, unknown, empty or of the
-            wrong type, or an id stands twice; file, line and field are named.
+    ValueError, with file, line and field, if the file is not UTF-8, a line is not JSON, a field is missing,
+    unknown, empty or of the wrong type, or an id stands twice; FileNotFoundError if there is no such file.
     """
     problems: dict[str, Problem] = {}
     known = sorted(f.name for f in fields(Problem))
@@ -178,12 +172,7 @@ def read_problems(path: str | Path) -> list[Problem]:
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every row of a JSONL file with its "file:line".
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not UTF-8, or a line that is not one JSON object.
-    """
+    """Every row of a JSONL file with its "file:line"; ValueError for what is not UTF-8 or no JSON object."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no problem file at {path}; `make problems` writes the shipped ones")

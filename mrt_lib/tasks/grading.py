@@ -48,10 +48,8 @@ class Grader:
 
     A process, because nothing else can stop sympy: math-verify's own timeouts need SIGALRM in the main
     thread, raise in any other, and log a timeout as a plain "wrong". Here a comparison past the deadline
-    ends the worker, is wrong, and is added to `ungraded`. Threads may share a grader; they take turns.
-
-    Attributes:
-        ungraded: every answer that could not be graded, in order.
+    ends the worker, is wrong, and is added to `ungraded`, which lists every answer that could not be graded,
+    in order. Threads may share a grader; they take turns.
     """
 
     def __init__(self, deadline: float = 10.0) -> None:
@@ -81,7 +79,10 @@ class Grader:
     def _compare(self, gold: str, answer: str) -> Verdict:
         request = json.dumps({"gold": gold, "answer": answer, "seconds": self.deadline}) + "\n"
         for _ in range(2):  # a worker may have died since the last comparison
-            worker = self._running()
+            if self._worker is None or self._worker.poll() is not None or self._owner != os.getpid():
+                self._worker, self._owner = _start(), os.getpid()  # also after a fork
+                weakref.finalize(self, _stop, self._worker)
+            worker = self._worker
             line, late = _ask(worker, request, self.deadline * PATIENCE)
             if line:
                 return Verdict(**json.loads(line))
@@ -89,13 +90,6 @@ class Grader:
             if late or worker.returncode == -getattr(signal, "SIGPROF", 1):
                 return Verdict(reason=f"no verdict within {self.deadline:g} s")
         return Verdict(reason="the grading process died")
-
-    def _running(self) -> subprocess.Popen[str]:
-        """The worker; a new one after a death or a fork."""
-        if self._worker is None or self._worker.poll() is not None or self._owner != os.getpid():
-            self._worker, self._owner = _start(), os.getpid()
-            weakref.finalize(self, _stop, self._worker)
-        return self._worker
 
 
 def _start() -> subprocess.Popen[str]:
@@ -146,7 +140,6 @@ def _stop(worker: subprocess.Popen[str]) -> None:
     if worker.poll() is None:
         worker.kill()
     worker.wait()
-    for stream in (worker.stdout, worker.stdin):
+    for stream in filter(None, (worker.stdout, worker.stdin)):
         with contextlib.suppress(OSError):  # unsent bytes for a worker that is gone
-            if stream is not None:
-                stream.close()
+            stream.close()

@@ -5,20 +5,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 from typing import Any
 
-MEMORY_LIMIT = 4 * 2**30
-
 
 def main() -> None:
     """Answer requests until the input ends."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     sys.stdout = sys.stderr  # a library's print must not look like a reply
-    limit_memory()
+    with contextlib.suppress(ImportError, ValueError, OSError):  # numbers too long fail, nothing fills up
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
     import math_verify  # noqa: F401 (so that the first request does not pay for the import)
 
     print(json.dumps({"ready": True}), file=replies, flush=True)
@@ -36,9 +38,8 @@ def main() -> None:
 def grade(gold: str, answer: str) -> dict[str, Any]:
     """Whether the gold can be read, and whether the answer equals it.
 
-    No timeouts of math-verify's own: they need the signal handlers of a main thread and turn into a quiet
-    "wrong". The parent's deadline stands in for them. The extraction of plain expressions is left out because
-    it ends in sympy's `parse_expr`, which evaluates text.
+    The parent's deadline stands in for math-verify's own timeouts (see `Grader`). The extraction of plain
+    expressions is left out because it ends in sympy's `parse_expr`, which evaluates text.
     """
     from math_verify import LatexExtractionConfig, parse, verify
 
@@ -57,16 +58,6 @@ def set_alarm(seconds: float) -> None:
     """End this process, even inside C code, after that much CPU time; 0 is never. Not on Windows."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
-
-
-def limit_memory() -> None:
-    """A number with billions of digits fails to fit instead of filling the machine."""
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-    except (ImportError, ValueError, OSError):
-        pass
 
 
 if __name__ == "__main__":

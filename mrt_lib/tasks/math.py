@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mrt_lib.tasks.base import Problem, read_jsonl, text_digest
-from mrt_lib.tasks.grading import Grader, Verdict
+from mrt_lib.tasks.grading import Grader
 from mrt_lib.tasks.math_sources import PRESETS, Fields, Located, Row, Source, located
 
 INTEGER = re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+)")
@@ -34,7 +34,6 @@ class MathTask:
     reads it from a box; prose around it makes it wrong.
 
     Attributes:
-        name: of the task.
         problems: by split; ids are hashes of the questions, so the same question keeps its id.
         dropped: rows left out: an unreadable gold and, in data sets, an empty or repeated problem.
         ungraded: answers that count as wrong because they could not be graded (deadline, error, length).
@@ -52,8 +51,6 @@ class MathTask:
 
         Args:
             splits: split to rows; a row may come as a pair with the place that errors should name.
-            fields: how a row is read.
-            name: of the task.
             deadline: seconds of CPU time that grading one answer may take.
             strict: False drops rows that are no problem, instead of an error.
 
@@ -90,9 +87,7 @@ class MathTask:
     ) -> MathTask:
         """Problems from one JSONL file, which becomes the split "train", or from a file per split.
 
-        Raises:
-            FileNotFoundError, ImportError: as said there.
-            ValueError: as for rows, and for lines that are no JSON objects; file and line are named.
+        Errors as for rows, and as in `read_jsonl`; file and line are named.
         """
         paths = files if isinstance(files, Mapping) else {"train": files}
         return cls({split: read_jsonl(path) for split, path in paths.items()}, fields, name, deadline)
@@ -103,18 +98,14 @@ class MathTask:
 
         Rows that are no problem are dropped, as nobody can edit the data set; see `dropped`.
 
-        Args:
-            source: name of a preset, or where the problems are and what their fields are called.
-            limit: most rows to read of every split.
-            deadline: seconds of CPU time that grading one answer may take.
+        `limit`: most rows to read of every split; `deadline`: seconds of CPU time for grading one answer.
         """
-        name = source if isinstance(source, str) else source.dataset
-        if isinstance(source, str) and source not in PRESETS:
+        name, found = (source, PRESETS.get(source)) if isinstance(source, str) else (source.dataset, source)
+        if found is None:
             known = f"known: {sorted(PRESETS)}; for other data sets give a Source"
-            raise ValueError(f"unknown preset {source!r}; {known}")
-        source = PRESETS[source] if isinstance(source, str) else source
-        rows = {split: source.rows(split, limit) for split in source.splits}
-        return cls(rows, source.fields, name, deadline, strict=False)
+            raise ValueError(f"unknown preset {name!r}; {known}")
+        rows = {split: found.rows(split, limit) for split in found.splits}
+        return cls(rows, found.fields, name, deadline, strict=False)
 
     def sample(self, rng: np.random.Generator, n: int, split: str = "train") -> list[Problem]:
         """`n` problems drawn with replacement; ValueError for an unknown split."""
@@ -155,18 +146,13 @@ class MathTask:
             self.dropped.append(Dropped(where, str(error).removeprefix(f"{where}: ")))
             return None
         seen[question] = where
-        if reason := self._unreadable(gold):
-            self.dropped.append(Dropped(where, reason))
+        if _is_integer(gold):
+            gold = _canonical(gold)
+        elif not (verdict := self.grader.compare(gold, gold)).right:
+            why = verdict.reason or ("it does not equal itself" if verdict.gold_read else "no mathematics")
+            self.dropped.append(Dropped(where, f"unreadable gold: {why}"))
             return None
-        answer = _canonical(gold) if _is_integer(gold) else gold
-        return Problem(f"{self.name}:{text_digest(question)}", self.name, question, answer)
-
-    def _unreadable(self, gold: str) -> str:
-        """Why a gold is of no use, or ""; an integer needs no grader to be read."""
-        verdict = Verdict(True, True) if _is_integer(gold) else self.grader.compare(gold, gold)
-        if verdict.reason or not verdict.gold_read:
-            return f"unreadable gold: {verdict.reason or 'no mathematics'}"
-        return "" if verdict.right else "unreadable gold: it does not equal itself"
+        return Problem(f"{self.name}:{text_digest(question)}", self.name, question, gold)
 
 
 def _is_integer(text: str) -> bool:

@@ -61,11 +61,7 @@ class Fields:
 class Source:
     """A data set of the Hugging Face hub, or a folder that `datasets` reads.
 
-    Attributes:
-        dataset: its name or path.
-        splits: our split to the data set's.
-        fields: how a row is read.
-        config: its configuration, or None.
+    `dataset`: its name or path; `splits`: our split to the data set's; `config`: its configuration, or None.
     """
 
     dataset: str
@@ -81,16 +77,14 @@ class Source:
 
 
 # Field names as published; the data sets have no test split where our "test" reads their "train".
-BOTH, TEST = {"train": "train", "test": "test"}, {"test": "train"}
+TRAIN, TEST, BOTH = {"train": "train"}, {"test": "train"}, {"train": "train", "test": "test"}
 PROBLEM = Fields("problem")
 PRESETS = {
     "gsm8k": Source("openai/gsm8k", BOTH, Fields(extract="after ####"), config="main"),
     "math500": Source("HuggingFaceH4/MATH-500", {"test": "test"}, PROBLEM),
     "aime2024": Source("HuggingFaceH4/aime_2024", TEST, PROBLEM),
     "aime2025": Source("MathArena/aime_2025", TEST, PROBLEM),
-    "numinamath": Source(
-        "AI-MO/NuminaMath-1.5", {"train": "train"}, Fields("problem", skip=("proof", "notfound"))
-    ),
+    "numinamath": Source("AI-MO/NuminaMath-1.5", TRAIN, Fields("problem", skip=("proof", "notfound"))),
     "numinamath_cot": Source("AI-MO/NuminaMath-CoT", BOTH, Fields("problem", "solution", "last box")),
 }
 

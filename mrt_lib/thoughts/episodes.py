@@ -10,8 +10,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-STEP_SEPARATOR = "\n\n"
-
 
 def cut_at_openers(
     pieces: Sequence[str], openers: Sequence[str], min_steps: int = 3, max_cuts: int | None = None
@@ -30,23 +28,20 @@ def cut_at_openers(
         max_cuts: stop after this many cuts; the rest is one last episode. None for no limit.
 
     Returns:
-        Boundaries in tokens. A cut falls before the token in which the opener starts; where that
-        token already starts an episode, there is no cut.
-
-    Raises:
-        ValueError: an opener is empty or `max_cuts` is negative.
+        Boundaries in tokens. A cut falls before the token in which the opener starts; where that token
+        already starts an episode, there is no cut. ValueError for an empty opener or a negative `max_cuts`.
     """
     if "" in openers or (max_cuts is not None and max_cuts < 0):
         raise ValueError(f"need non-empty openers and max_cuts >= 0, got {list(openers)} and {max_cuts}")
     starts = [0, *accumulate(map(len, pieces))]
     ends, last_step, position = [0], 0, 0
-    for index, step in enumerate("".join(pieces).split(STEP_SEPARATOR)):
+    for index, step in enumerate("".join(pieces).split("\n\n")):
         if index - last_step >= min_steps and step.startswith(tuple(openers)):
             token = bisect_right(starts, position) - 1
             if token > ends[-1]:
                 ends.append(token)
                 last_step = index
-        position += len(step) + len(STEP_SEPARATOR)
+        position += len(step) + len("\n\n")
     return [*ends[1:][:max_cuts], len(pieces)] if pieces else []
 
 

@@ -56,20 +56,17 @@ class Template:
         """ValueError unless the tokenizer has every single token that the template relies on."""
         if missing := self._missing(tokenizer):
             fitting = [name for name, known in TEMPLATES.items() if not known._missing(tokenizer)]
-            raise ValueError(
-                f"the tokenizer lacks {missing} as single tokens, which template {self.name!r} needs; known "
-                f"templates that fit: {fitting or 'none'}; or give a Template with the model's own texts"
-            )
+            lack = f"the tokenizer lacks {missing} as single tokens, which template {self.name!r} needs"
+            fit = f"known templates that fit: {fitting or 'none'}"
+            raise ValueError(f"{lack}; {fit}; or give a Template with the model's own texts")
 
     def _missing(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         needed = [self.think_end, self.answer_end, self.episode_marker]
         return [text for text in needed if text and len(_ids(tokenizer, text)) != 1]
 
     def prompt_ids(self, tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
-        """Tokens up to and including the open thinking block, with the model's own BOS if any.
-
-        ValueError for a question that is empty or has words that the model lacks.
-        """
+        """Tokens up to the open thinking block, with the model's BOS if any; ValueError for an empty question
+        or words that the model lacks."""
         if not question.strip():
             raise ValueError("the question is empty")
         bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
@@ -106,8 +103,7 @@ class Template:
 
         Their probability after a right answer is what an exact value with an open box misses.
         """
-        texts = {i: decode(tokenizer, [i]) for i in set(tokenizer.get_vocab().values())}
-        end = self.answer_end
+        texts, end = {i: decode(tokenizer, [i]) for i in tokenizer.get_vocab().values()}, self.answer_end
         return sorted(i for i, text in texts.items() if text.startswith(end) and text != end)
 
 
@@ -185,10 +181,8 @@ def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
     for template in TEMPLATES.values():
         if not template._missing(tokenizer):
             return template
-    raise ValueError(
-        f"none of the templates {sorted(TEMPLATES)} fits this tokenizer; give a Template with the model's "
-        "own texts"
-    )
+    known = f"none of the templates {sorted(TEMPLATES)} fits this tokenizer"
+    raise ValueError(f"{known}; give a Template with the model's own texts")
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mrt_lib.files import whole
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -39,10 +41,8 @@ class Trace:
     def __post_init__(self) -> None:
         ends = [0, *self.boundaries]
         if ends != sorted(set(ends)) or ends[-1] != len(self.thought_ids):
-            raise ValueError(
-                f"boundaries {self.boundaries} must rise strictly and end at the thought's "
-                f"{len(self.thought_ids)} tokens"
-            )
+            end = f"end at the thought's {len(self.thought_ids)} tokens"
+            raise ValueError(f"boundaries {self.boundaries} must rise strictly and {end}")
 
     @property
     def n_episodes(self) -> int:
@@ -53,14 +53,13 @@ class Trace:
         """c_j: the prompt and the first j episodes; IndexError unless 0 <= j <= k."""
         if not 0 <= j <= self.n_episodes:
             raise IndexError(f"prefix {j} of a trace with {self.n_episodes} episodes")
-        return self.prompt_ids + self.thought_ids[: ([0, *self.boundaries])[j]]
+        return self.prompt_ids + self.thought_ids[: [0, *self.boundaries][j]]
 
     def episode(self, j: int) -> list[int]:
         """Tokens of episode z_j; IndexError unless 0 <= j < k."""
         if not 0 <= j < self.n_episodes:
             raise IndexError(f"episode {j} of a trace with {self.n_episodes} episodes")
-        start, end = ([0, *self.boundaries])[j : j + 2]
-        return self.thought_ids[start:end]
+        return self.thought_ids[[0, *self.boundaries][j] : self.boundaries[j]]
 
 
 def save_traces(path: str | Path, traces: Sequence[Trace]) -> None:
@@ -68,27 +67,21 @@ def save_traces(path: str | Path, traces: Sequence[Trace]) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     columns = {f.name: [getattr(t, f.name) for t in traces] for f in fields(Trace)}
-    temporary = path.with_suffix(".tmp")
-    table = pyarrow.table(columns, schema=_schema())
-    pyarrow.parquet.write_table(table, temporary, write_page_checksum=True)
-    temporary.replace(path)
+    with whole(path) as temporary:
+        table = pyarrow.table(columns, schema=_schema())
+        pyarrow.parquet.write_table(table, temporary, write_page_checksum=True)
 
 
 def load_traces(path: str | Path) -> list[Trace]:
-    """Read traces written by `save_traces`.
+    """Read traces written by `save_traces`; FileNotFoundError if there is no such file.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not Parquet, damaged, or a column is missing or of the wrong type.
+    ValueError if it is not Parquet or damaged, or a column is missing, of the wrong type or has empty cells.
     """
     import pyarrow
     import pyarrow.parquet
 
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise FileNotFoundError(f"no trace file at {path}")
     try:
         table = pyarrow.parquet.read_table(path, page_checksum_verification=True)
@@ -99,6 +92,8 @@ def load_traces(path: str | Path) -> list[Trace]:
             raise ValueError(f"{path}: column {name!r} is missing")
         if (found := table.schema.field(name).type) != expected:
             raise ValueError(f"{path}: column {name!r} is {found}, expected {expected}")
+        if table[name].null_count:
+            raise ValueError(f"{path}: column {name!r} has empty cells")
     return [Trace(**row) for row in table.select(_schema().names).to_pylist()]
 
 

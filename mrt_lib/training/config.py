@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mrt_lib.training.lora import LoraSettings
@@ -74,8 +73,7 @@ class TrainConfig:
             Reduce this first when memory runs out.
         gradient_checkpointing: keep only the input of every layer for the backward pass and compute the
             rest again: a third more work, and a long rollout of a large model fits.
-        generation_batch_tokens: the same for sampling.
-        prover_batch_tokens: the same for exact values.
+        generation_batch_tokens, prover_batch_tokens: the same for sampling, and for exact values.
         checkpoint_every: steps between checkpoints.
         seed: of everything that is random.
         stages: thinking budgets that follow each other, in place of `thinking_tokens` and `episodes`; the
@@ -106,8 +104,8 @@ class TrainConfig:
     stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_positive(self, "steps", "thinking_tokens", "episodes", "answer_tokens")
-        _check_positive(self, "updates", "snapshot_every", "checkpoint_every")
+        counted = "steps", "thinking_tokens", "episodes", "answer_tokens", "updates"
+        _check_positive(self, *counted, "snapshot_every", "checkpoint_every")
         if self.prompts is not None and self.prompts < 1:
             raise ValueError(f"prompts must be at least 1, or None for all problems, got {self.prompts}")
         if self.group < 2:
@@ -116,29 +114,29 @@ class TrainConfig:
             raise ValueError(f"{self.updates} updates cannot share {self.prompts} problems; lower `updates`")
         if self.loss.kl and self.lora is None:
             raise ValueError("the KL term needs LoRA, whose absence is the reference; set kl=0 or lora")
-        _check_stages(self.stages, self.steps)
+        expected = 0
+        for i, stage in enumerate(self.stages):
+            if stage.start != expected:
+                before = "overlaps what comes" if stage.start < expected else "leaves out steps"
+                place = f"stage {i} (from step {stage.start})"
+                raise ValueError(f"{place} {before} before it; it must start at {expected}")
+            expected = stage.stop
+        if self.stages and expected != self.steps:
+            run = f"the last stage of a run of {self.steps} steps"
+            raise ValueError(f"{run} must stop at {self.steps}, not at {expected}")
 
     def budget(self, step: int) -> Stage:
         """The stage of a step; without stages, the whole run as one."""
         whole = Stage(0, self.steps, self.thinking_tokens, self.episodes)
         return next((stage for stage in self.stages if step < stage.stop), whole)
 
+    @property
+    def longest(self) -> Stage:
+        """The stage with the largest thinking budget."""
+        return max(self.stages or [self.budget(0)], key=lambda stage: stage.thinking_tokens)
+
 
 def _check_positive(config: object, *names: str, where: str = "") -> None:
     for name in names:
         if getattr(config, name) < 1:
             raise ValueError(f"{where}{name} must be at least 1, got {getattr(config, name)}")
-
-
-def _check_stages(stages: Sequence[Stage], steps: int) -> None:
-    """ValueError unless the stages follow each other from step 0 to the last of `steps`."""
-    expected = 0
-    for i, stage in enumerate(stages):
-        if stage.start != expected:
-            fault = (
-                "overlaps what comes before it" if stage.start < expected else "leaves out steps before it"
-            )
-            raise ValueError(f"stage {i} (from step {stage.start}) {fault}; it must start at {expected}")
-        expected = stage.stop
-    if stages and expected != steps:
-        raise ValueError(f"the last stage of a run of {steps} steps must stop at {steps}, not at {expected}")

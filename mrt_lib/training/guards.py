@@ -1,4 +1,4 @@
-"""What stops a training run early: a budget that cannot be right, too little memory, the user."""
+"""What stops a training run early: a budget that cannot be right, the user."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from mrt_lib.arms.base import Policy, Rollout
-
-PROBE_TOKENS = 8
 
 
 def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int) -> None:
@@ -32,27 +30,13 @@ def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int) -> N
     thoughts = [r for r in rollouts if not r.stopped]
     if not thoughts or any(r.trace.n_episodes > 1 or len(r.trace.thought_ids) < budget for r in thoughts):
         return
-    longer = replace(policy.thinking, max_new_tokens=budget + PROBE_TOKENS)
+    longer = replace(policy.thinking, max_new_tokens=budget + 8)
     probe = policy.reasoner.think([r.problem for r in thoughts], longer)
     if all(t.n_episodes < 2 or t.boundaries[0] > budget for t in probe):
         raise ValueError(
             f"every thought was cut inside its first episode: thinking_tokens={budget} "
             "is less than one episode, raise it"
         )
-
-
-@contextmanager
-def memory_advice(step: int) -> Iterator[None]:
-    """Turn running out of memory into a MemoryError that says what to reduce."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "memory" not in str(error):
-            raise
-        raise MemoryError(
-            f"step {step} does not fit in memory; reduce micro_batch_tokens, generation_batch_tokens or "
-            f"prover_batch_tokens, then prompts x group: {str(error).splitlines()[0]}"
-        ) from error
 
 
 @contextmanager

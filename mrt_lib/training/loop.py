@@ -17,25 +17,17 @@ import numpy as np
 import torch
 
 from mrt_lib.adapters import base_facts
-from mrt_lib.arms.base import Arm, ImitationArm, Policy, Rollout, check_arm
+from mrt_lib.arms.base import Arm, ImitationArm, Policy, Rollout, check_arm, stream
 from mrt_lib.arms.credit import describe
 from mrt_lib.engines.base import ColocatedEngine, Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.files import (
-    claim,
-    digest,
-    load_checkpoint,
-    save_checkpoint,
-    settings_of,
-    weights_digest,
-    write_csv,
-)
+from mrt_lib.files import claim, digest, load_checkpoint, save_checkpoint, settings_of, write_csv
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.thoughts.traces import save_traces
 from mrt_lib.training.config import TrainConfig
-from mrt_lib.training.guards import check_budget, deferred_interrupt, memory_advice
+from mrt_lib.training.guards import check_budget, deferred_interrupt
 from mrt_lib.training.lora import Learner
 from mrt_lib.training.supervised import imitate, warmup_cosine
 from mrt_lib.training.updates import rescored, token_row, update
@@ -71,8 +63,7 @@ class Trainer:
         training, and the log says how far the engine's were off.
 
         Raises:
-            ValueError: there are no problems, or an arm whose settings are no plain values.
-            TypeError: an arm without `collect`, or without one of `credit` and `keep`.
+            ValueError, TypeError: no problems; an arm's settings are no plain values; see `check_arm`.
         """
         if not problems:
             raise ValueError("no problems to train on")
@@ -80,9 +71,9 @@ class Trainer:
         self.base, self.arm, self.config, self.problems = reasoner, arm, config, list(problems)
         own = isinstance(reasoner.engine, TransformersEngine)
         self.engine = None if own else cast(ColocatedEngine, reasoner.engine)
-        self.identity = self._identity(task)
         self.facts = {"arm": _shown(arm), "task": task.name, "template": reasoner.template.name}
         self.facts |= base_facts(reasoner.model, reasoner.name)
+        self.identity = self._identity()
         self.learner = Learner(reasoner.model, config.lora, config.seed)
         self.policy = self._policy(task)
         self.optimizer = torch.optim.AdamW(self.learner.trained().values(), weight_decay=0.0)
@@ -108,11 +99,18 @@ class Trainer:
         if number % self.config.snapshot_every == 0:
             self.learner.snapshot()
         imitates = hasattr(self.arm, "keep")
-        seed = self._seed(IMITATED if imitates else REINFORCED, number)
+        seed = stream(self.config.seed, IMITATED if imitates else REINFORCED, number)
+        horizon = self.config.budget(number).episodes
         with self._awake():
-            self.rollouts = self._collect(number, seed)
+            self.rollouts = self.arm.collect(self.policy, self._draw(number), self.config.group, seed)
+            if not self.rollouts:
+                raise ValueError(
+                    "the arm collected no rollouts; `collect` must give `group` for each problem"
+                )
+            if number == 0:
+                check_budget(self.policy, self.rollouts, horizon)
             kept = cast(ImitationArm, self.arm).keep(self.policy, self.rollouts, seed) if imitates else []
-        updating, horizon = time.perf_counter(), self.config.budget(number).episodes
+        updating = time.perf_counter()
         learnt = self._imitate(kept, seed) if imitates else self._reinforce(number, horizon)
         ended = time.perf_counter()
         row = {"step": number, **describe(self.rollouts, horizon), **learnt}
@@ -144,22 +142,21 @@ class Trainer:
             reasoner.facts = {**self.facts, "numbers": {"steps": len(self.log), **last}}
         return reasoner
 
-    def _identity(self, task: Task) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         texts = [text for p in self.problems for text in (p.id, p.question, p.answer)]
-        own = {"base": weights_digest(self.base.model), "task": task.name, "arm": settings_of(self.arm)}
-        own |= {"template": settings_of(self.base.template)}
-        own |= {"problems": f"{len(self.problems)}, {digest(*texts)}"}
-        if self.engine is not None:
-            own["engine"] = type(self.engine).__name__
+        own = {"base": self.facts["base_digest"], "task": self.facts["task"], "arm": settings_of(self.arm)}
+        problems = f"{len(self.problems)}, {digest(*texts)}"
+        own |= {"template": settings_of(self.base.template), "problems": problems}
+        own |= {} if self.engine is None else {"engine": type(self.engine).__name__}
         return own | asdict(self.config)
 
     def _policy(self, task: Task) -> Policy:
         """The learner's sampling copy as a policy."""
-        config, template, tokenizer = self.config, self.base.template, self.base.tokenizer
-        batch = config.generation_batch_tokens
+        config, base = self.config, self.base
 
         def reasoner(model: Any, engine: Any = None) -> Reasoner:
-            return Reasoner(model, tokenizer, template, engine or TransformersEngine(model, batch))
+            engine = engine or TransformersEngine(model, config.generation_batch_tokens)
+            return Reasoner(model, base.tokenizer, base.template, engine)
 
         own = reasoner(self.learner.sampler, self.engine)
         return Policy(
@@ -188,26 +185,15 @@ class Trainer:
         finally:
             self.engine.sleep()
 
-    def _collect(self, step: int, seed: int) -> list[Rollout]:
-        rollouts = self.arm.collect(self.policy, self._draw(step), self.config.group, seed)
-        if not rollouts:
-            raise ValueError("the arm collected no rollouts; `collect` must return `group` for each problem")
-        if step == 0:
-            check_budget(self.policy, rollouts, self.config.budget(0).episodes)
-        return rollouts
-
     def _draw(self, step: int) -> list[Problem]:
         """The step's problems: every problem once before any comes again, in a new order each round."""
         if self.config.prompts is None:
             return self.problems
         places = range(step * self.config.prompts, (step + 1) * self.config.prompts)
-        n = len(self.problems)
-        orders = {place // n: np.empty(0, dtype=int) for place in places}
-        orders = {r: np.random.default_rng((self.config.seed, ORDER, r)).permutation(n) for r in orders}
+        n, key = len(self.problems), (self.config.seed, ORDER)
+        rounds = {place // n for place in places}
+        orders = {r: np.random.default_rng((*key, r)).permutation(n) for r in rounds}
         return [self.problems[orders[place // n][place % n]] for place in places]
-
-    def _seed(self, use: int, step: int) -> int:
-        return int(np.random.SeedSequence((self.config.seed, use, step)).generate_state(1)[0])
 
     def _reinforce(self, step: int, horizon: int) -> Row:
         config = self.config
@@ -229,7 +215,7 @@ class Trainer:
             right = np.mean([r.reward for r in self.rollouts])
             raise ValueError(
                 f"step {len(self.log)}: none of {len(self.rollouts)} rollouts, {right:.1%} of them right, is "
-                f"left to imitate by {_shown(self.arm)}; raise group or thinking_tokens, or take easier problems"
+                f"left to imitate by {_shown(self.arm)}; raise group or thinking_tokens, or ease the problems"
             )
         rows = [token_row(self.base, r, np.zeros(r.tokens)) for r in kept]
         shares = {"kept": len(kept), "kept_share": len(kept) / len(self.rollouts)}
@@ -246,7 +232,7 @@ def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], No
 
     Raises:
         ValueError: the folder holds another run: another configuration, arm, base, task or problems.
-        FloatingPointError: loss or gradient not finite; the step's traces are in failed_step.parquet.
+        FloatingPointError: as in `Trainer.step`; the step's traces are in failed_step.parquet.
         MemoryError: a step does not fit; the message says what to reduce.
     """
     folder, config = Path(folder), trainer.config
@@ -257,7 +243,7 @@ def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], No
     every = 1 if hasattr(trainer.arm, "keep") else config.checkpoint_every
     with deferred_interrupt() as raise_interrupt:
         while len(trainer.log) < config.steps:
-            _step_or_keep_traces(trainer, folder)
+            _step(trainer, folder)
             for report in reports:
                 report(trainer.log)
             try:
@@ -270,13 +256,19 @@ def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], No
     return trainer.log
 
 
-def _step_or_keep_traces(trainer: Trainer, folder: Path) -> None:
+def _step(trainer: Trainer, folder: Path) -> None:
     try:
-        with memory_advice(len(trainer.log)):
-            trainer.step()
+        trainer.step()
     except FloatingPointError:
         save_traces(folder / "failed_step.parquet", [r.trace for r in trainer.rollouts])
         raise
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        raise MemoryError(
+            f"step {len(trainer.log)} does not fit in memory; reduce micro_batch_tokens, prover_batch_tokens "
+            f"or generation_batch_tokens, then prompts x group: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _save(trainer: Trainer, folder: Path) -> None:

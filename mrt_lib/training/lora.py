@@ -56,8 +56,16 @@ class Learner:
             self.model: Any = base.requires_grad_(True)
             self.sampler = base
         else:
+            from peft import LoraConfig, get_peft_model
+
             self.sampler = copy.deepcopy(base).requires_grad_(False)
-            self.model = _with_adapters(base, lora, seed)
+            targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+            adapters = LoraConfig(
+                task_type="CAUSAL_LM", r=lora.rank, lora_alpha=lora.alpha, target_modules=targets
+            )
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                self.model = get_peft_model(base, adapters)
 
     def publish(self) -> None:
         """Give the sampler the newest weights."""
@@ -76,11 +84,7 @@ class Learner:
             write_weights(self.sampler.named_parameters(), self.stale)
 
     def reference(self) -> AbstractContextManager[None]:
-        """Within it, `model` is the reference policy: adapters off.
-
-        Raises:
-            ValueError: every weight is trained, so the reference is gone.
-        """
+        """Within it, `model` is the reference policy: adapters off; ValueError if there are none."""
         if self.lora is None:
             raise ValueError("the KL term needs LoRA, whose absence is the reference; set kl=0 or lora")
         return self.model.disable_adapter()
@@ -113,13 +117,3 @@ class Learner:
         for module in self.model.modules():
             if isinstance(module, GradientCheckpointingLayer):
                 module.training = True
-
-
-def _with_adapters(base: PreTrainedModel, lora: LoraSettings, seed: int) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return get_peft_model(base, config)

@@ -84,16 +84,13 @@ def policy_loss(
     """
     per_token = weights[:, None] * mask
     ratio = torch.where(mask, log_probs - old_log_probs, 0.0).exp()
-    clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
-    losses = -torch.minimum(ratio * advantages, clipped * advantages)
+    gain, clipped = (r * advantages for r in (ratio, ratio.clamp(1 - config.clip_low, 1 + config.clip_high)))
+    losses = -torch.minimum(gain, clipped)
     divergence = torch.zeros_like(losses)
     if reference is not None:
         divergence = ratio * kl_estimate(torch.where(mask, reference - log_probs, 0.0))
         losses = losses + config.kl * divergence
-    out = ((ratio < 1 - config.clip_low) & (advantages < 0)) | (
-        (ratio > 1 + config.clip_high) & (advantages > 0)
-    )
-    logged = {"clip_share": out, "kl": divergence.detach()}
+    logged = {"clip_share": gain > clipped, "kl": divergence.detach()}
     return (per_token * losses).sum(), {name: float((per_token * x).sum()) for name, x in logged.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,18 +14,6 @@ from mrt_lib.arms.base import Rollout
 from mrt_lib.thoughts.traces import Trace
 from mrt_lib.training.loop import Trainer
 from mrt_lib.training.updates import token_row, update
-
-EXTRA = "; then thinking_tokens, prompts x group, or take a smaller model"
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A part of a step: what it does to so many rollouts at once, most of them, and what makes it smaller."""
-
-    name: str
-    work: Callable[[int], object]
-    most: int
-    knob: str
 
 
 def check_fits(trainer: Trainer, free: Callable[[], int] | None = None) -> dict[str, int]:
@@ -42,22 +30,29 @@ def check_fits(trainer: Trainer, free: Callable[[], int] | None = None) -> dict[
     Raises:
         MemoryError: a phase does not fit; names it, what it took so far, what is free, and what to reduce.
     """
-    found, start = {}, _peak()
-    for phase in _phases(trainer, _longest(trainer)):
-        copies, tried = 1, 0
-        while tried < phase.most:
+    config, rollout, found, start = trainer.config, _longest(trainer), {}, _peak()
+    trace, everything = rollout.trace, config.group * (config.prompts or len(trainer.problems))
+    size = len(trace.prompt_ids) + len(trace.thought_ids) + len(trace.answer_ids)
+    for name, (knob, work) in _phases(trainer, rollout, size).items():
+        most, copies, tried = min(everything, max(1, getattr(config, knob) // size)), 1, 0
+        while tried < most:
             try:
-                phase.work(copies)
+                work(copies)
+                found[name], tried, copies = _peak(), copies, min(2 * copies, most)
+                taken, left = found[name] - start, (free or free_bytes)()
+                if taken > left and tried < most:
+                    used = f"{taken / 2**30:.2f} GiB more than the models so far"
+                    raise MemoryError(f"{used}, {left / 2**30:.2f} GiB free")
             except (RuntimeError, MemoryError) as error:
                 if isinstance(error, RuntimeError) and "memory" not in str(error):
                     raise
-                raise _too_large(phase, copies, str(error).splitlines()[0]) from error
-            found[phase.name], tried, copies = _peak(), copies, min(2 * copies, phase.most)
-            taken, left = found[phase.name] - start, (free or free_bytes)()
-            if taken > left and tried < phase.most:
-                gib = f"{taken / 2**30:.2f} GiB more than the models so far, {left / 2**30:.2f} GiB free"
-                raise _too_large(phase, copies, gib)
-        start = max(start, found[phase.name])
+                instead = ", or set gradient_checkpointing" if name == "updating" else ""
+                raise MemoryError(
+                    f"{name} with {copies} of {most} rollouts at once does not fit into memory "
+                    f"({str(error).splitlines()[0]}): reduce {knob}{instead}; then thinking_tokens, "
+                    "prompts x group, or take a smaller model"
+                ) from error
+        start = max(start, found[name])
     trainer.optimizer.zero_grad(set_to_none=True)
     return found
 
@@ -71,41 +66,26 @@ def free_bytes() -> int:
     return psutil.virtual_memory().available
 
 
-def _too_large(phase: Phase, copies: int, detail: str) -> MemoryError:
-    return MemoryError(
-        f"{phase.name} with {copies} of {phase.most} rollouts at once does not fit into memory ({detail}): "
-        f"reduce {phase.knob}{EXTRA}"
-    )
-
-
-def _phases(trainer: Trainer, rollout: Rollout) -> list[Phase]:
-    config, policy, trace = trainer.config, trainer.policy, rollout.trace
-    size = len(trace.prompt_ids) + len(trace.thought_ids) + len(trace.answer_ids)
-
-    def generate(copies: int) -> object:
-        # A whole thought is read at once, then goes on for two tokens: its keys and values, and more.
-        full, two = trace.prompt_ids + trace.thought_ids, replace(policy.answering, max_new_tokens=2)
-        return policy.reasoner.engine.generate([full] * copies, two)
-
-    def prove(copies: int) -> object:
-        return policy.prover.values([rollout.problem] * copies, [trace] * copies)
-
-    def learn(copies: int) -> object:
-        row = token_row(policy.reasoner, rollout, np.ones(rollout.tokens))
-        frozen = torch.optim.SGD(trainer.learner.trained().values(), lr=0.0)
-        return update(trainer.learner, frozen, [row] * copies, [0] * copies, replace(config, updates=1), size)
-
-    def phase(name: str, work: Callable[[int], object], knob: str, setting: str) -> Phase:
-        all_of_them = config.group * (config.prompts or len(trainer.problems))
-        return Phase(name, work, min(all_of_them, max(1, getattr(config, setting) // size)), knob)
-
-    phases = []
+def _phases(trainer: Trainer, rollout: Rollout, size: int) -> dict[str, tuple[str, Callable[[int], object]]]:
+    """By name: the setting that bounds its tokens, and what it does to so many rollouts at once."""
+    policy, trace, learner = trainer.policy, rollout.trace, trainer.learner
+    row = token_row(policy.reasoner, rollout, np.ones(rollout.tokens))
+    frozen = torch.optim.SGD(learner.trained().values(), lr=0.0)
+    # A whole thought is read at once, then goes on for two tokens: its keys and values, and more.
+    full, two = trace.prompt_ids + trace.thought_ids, replace(policy.answering, max_new_tokens=2)
+    once = replace(trainer.config, updates=1)
+    phases: dict[str, tuple[str, Callable[[int], object]]] = {}
     if trainer.engine is None:  # an engine with memory of its own has taken it when it was loaded
-        phases.append(phase("generating", generate, "generation_batch_tokens", "generation_batch_tokens"))
+        generate = policy.reasoner.engine.generate
+        phases["generating"] = "generation_batch_tokens", lambda n: generate([full] * n, two)
     if policy.task.answers(rollout.problem) is not None:
-        phases.append(phase("proving", prove, "prover_batch_tokens", "prover_batch_tokens"))
-    knob = "micro_batch_tokens, or set gradient_checkpointing"
-    return [*phases, phase("updating", learn, knob, "micro_batch_tokens")]
+        prove = policy.prover.values
+        phases["proving"] = "prover_batch_tokens", lambda n: prove([rollout.problem] * n, [trace] * n)
+    phases["updating"] = (
+        "micro_batch_tokens",
+        lambda n: update(learner, frozen, [row] * n, [0] * n, once, size),
+    )
+    return phases
 
 
 def _longest(trainer: Trainer) -> Rollout:
@@ -113,9 +93,9 @@ def _longest(trainer: Trainer) -> Rollout:
     config = trainer.config
     prompts = [trainer.base.prompt(p.question) for p in trainer.problems]
     i = max(range(len(prompts)), key=lambda i: len(prompts[i]))
-    tokens = max(stage.thinking_tokens for stage in (*config.stages, config.budget(0)))
+    tokens, episodes = config.longest.thinking_tokens, config.longest.episodes
     thought = (prompts[i] * (1 + tokens // len(prompts[i])))[:tokens]
-    ends = np.unique(np.linspace(0, tokens, min(config.episodes, tokens) + 1).astype(int))[1:].tolist()
+    ends = np.unique(np.linspace(0, tokens, min(episodes, tokens) + 1).astype(int))[1:].tolist()
     answer = (thought * config.answer_tokens)[: config.answer_tokens]
     logs = {"thought_log_probs": [-1.0] * tokens, "answer_log_probs": [-1.0] * len(answer)}
     trace = Trace(trainer.problems[i].id, prompts[i], thought, ends, False, answer, **logs)

@@ -4,11 +4,7 @@
 three train a language model of 1.5 billion parameters (DeepSeek-R1-Distill-Qwen-1.5B) with template
 `r1_short`; `r1` needs more `answer_tokens`, because its answer is written out. Their sizes are estimated, not
 yet measured on these cards, and their learning rates are untested: `mrt_lib.training.memory.check_fits` tries
-the largest shapes before a run begins.
-
-Out of memory all the same? Reduce first: in the update `micro_batch_tokens`, while sampling
-`generation_batch_tokens` (with vLLM: `vllm_gib`), in the prover `prover_batch_tokens`; then
-`thinking_tokens`, because one rollout always has to fit; then `prompts` x `group`.
+the largest shapes before a run begins, and says what to reduce.
 """
 
 from __future__ import annotations
@@ -34,8 +30,7 @@ class Preset:
         config: of the training run.
         dtype: of the frozen weights and their copies; adapters are fp32.
         engine: what samples, "transformers" or "vllm".
-        vllm_gib: what vLLM may take for its own weights, keys and values while rollouts are collected; 0
-            without it.
+        vllm_gib: what vLLM may take for weights, keys and values while it samples; 0 without it.
     """
 
     name: str
@@ -60,25 +55,20 @@ class Preset:
         return Reasoner.load(name, template, self.dtype, self.engine, **options)
 
 
-def _language_model(rank: int, thinking_tokens: int, episodes: int, **settings: Any) -> TrainConfig:
-    return TrainConfig(
-        thinking_tokens=thinking_tokens,
-        episodes=episodes,
-        lora=LoraSettings(rank, 2 * rank),
-        **{"learning_rate": 1e-5, "answer_tokens": 16, "gradient_checkpointing": True, **settings},
-    )
+def _language_model(rank: int, **sizes: int) -> TrainConfig:
+    shared: Any = {"learning_rate": 1e-5, "answer_tokens": 16, "gradient_checkpointing": True, **sizes}
+    return TrainConfig(lora=LoraSettings(rank, 2 * rank), **shared)
 
 
-def _batches(micro: int, generation: int, prover: int) -> dict[str, int]:
-    sizes = {"micro": micro, "generation": generation, "prover": prover}
-    return {f"{name}_batch_tokens": size for name, size in sizes.items()}
+def _tokens(thinking: int, micro_batch: int, generation_batch: int, prover_batch: int) -> dict[str, int]:
+    return {f"{name}_tokens": number for name, number in locals().items()}
 
 
 # 16 GB, free on Colab and Kaggle: no bf16 there, and vLLM's support is unproven, so fp16 and SDPA. Then
 # 40 GB, and 80 GB with the paper's budget of 16K tokens.
-T4 = _language_model(16, 2048, 8, **_batches(5120, 40_960, 6656))
-A100 = _language_model(32, 8192, 24, prompts=16, group=8, **_batches(18_432, 65_536, 22_528))
-H100 = _language_model(32, 16_384, 48, prompts=32, group=8, **_batches(34_816, 131_072, 43_008))
+T4 = _language_model(16, episodes=8, **_tokens(2048, 5120, 40_960, 6656))
+A100 = _language_model(32, episodes=24, prompts=16, group=8, **_tokens(8192, 18_432, 65_536, 22_528))
+H100 = _language_model(32, episodes=48, prompts=32, group=8, **_tokens(16_384, 34_816, 131_072, 43_008))
 # From small to large.
 PRESETS = {
     "cpu": Preset("cpu"),

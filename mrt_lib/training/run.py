@@ -18,8 +18,6 @@ from mrt_lib.training.loop import Row, Trainer, run
 from mrt_lib.training.memory import check_fits
 from mrt_lib.training.presets import preset_for_this_machine
 
-SAMPLED = 1024  # problems of a task that lists none
-
 
 def train(
     reasoner: Reasoner | str | Path,
@@ -61,8 +59,7 @@ def train(
     reasoner = reasoner if isinstance(reasoner, Reasoner) else Reasoner.load(reasoner)
     config = config or preset_for_this_machine().config
     task, chosen = _training_problems(problems, task, config.seed)
-    longest = max(stage.thinking_tokens for stage in (*config.stages, config.budget(0)))
-    reasoner.check_room(chosen, longest, config.answer_tokens)
+    reasoner.check_room(chosen, config.longest.thinking_tokens, config.answer_tokens)
     trainer = Trainer(reasoner, task, chosen, arm, config)
     claim(folder, trainer.identity)
     if not (Path(folder) / "checkpoint.pt").exists():
@@ -75,7 +72,7 @@ def train(
 def _training_problems(
     problems: Task | str | Path | Sequence[Problem], task: Task | None, seed: int
 ) -> tuple[Task, list[Problem]]:
-    """The task, and its training problems or those given."""
+    """The task, and its training problems (1024 drawn ones where it lists none) or those given."""
     if isinstance(problems, str) and not problems.endswith(".jsonl"):
         problems = get_task(problems)
     if isinstance(problems, str | Path):
@@ -85,4 +82,4 @@ def _training_problems(
         return task_of(chosen, task), chosen
     own = cast(Task, problems)
     listed = getattr(own, "problems", None)
-    return own, listed["train"] if listed else own.sample(np.random.default_rng(seed), SAMPLED, "train")
+    return own, listed["train"] if listed else own.sample(np.random.default_rng(seed), 1024, "train")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from mrt_lib.adapters import write_weights
@@ -91,14 +92,12 @@ def finetune(
         torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        seconds = time.perf_counter() - started
-        row = {"step": step, "loss": loss, "tokens": tokens, "learning_rate": rate, "seconds": seconds}
-        log.append(row)
-        report(row)
+        row = {"step": step, "loss": loss, "tokens": tokens, "learning_rate": rate}
+        log.append(row | {"seconds": time.perf_counter() - started})
+        report(log[-1])
         if checkpoint and (step + 1) % config.checkpoint_every == 0:
-            weights = {name: weight.detach() for name, weight in trained.items()}
-            state = {"trained": weights, "optimizer": optimizer.state_dict(), "log": log}
-            save_checkpoint(checkpoint, state)
+            state = {"trained": {name: weight.detach() for name, weight in trained.items()}, "log": log}
+            save_checkpoint(checkpoint, state | {"optimizer": optimizer.state_dict()})
     model.eval()
     return log
 
@@ -116,37 +115,28 @@ def _accumulate(model: PreTrainedModel, examples: Sequence[Example], max_tokens:
 
 
 def _summed_loss(model: PreTrainedModel, batch: Sequence[Example]) -> torch.Tensor:
-    longest = max(len(e.ids) for e in batch)
-    ids = torch.zeros(len(batch), longest, dtype=torch.long)
-    labels = torch.full((len(batch), longest), -100)
-    for row, example in enumerate(batch):
-        ids[row, : len(example.ids)] = torch.tensor(example.ids)
-        learn = torch.tensor(example.learn)
-        labels[row, : len(learn)][learn] = ids[row, : len(learn)][learn]
-        labels[row, list(example.uniform)] = -100
-    ids, labels = ids.to(model.device), labels.to(model.device)
+    ids = pad_sequence([torch.tensor(e.ids) for e in batch], batch_first=True)
+    learn = pad_sequence([torch.tensor(e.learn) for e in batch], batch_first=True)
+    for row, example in zip(learn, batch, strict=True):
+        row[list(example.uniform)] = False
+    ids, labels = ids.to(model.device), ids.where(learn, -100).to(model.device)
     # Padding stands on the right and attention is causal, so no mask is needed.
     with autocast(model.device):
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
     loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
-    return loss + _uniform_loss(logits, batch)
-
-
-def _uniform_loss(logits: torch.Tensor, batch: Sequence[Example]) -> torch.Tensor:
-    """The summed loss of the tokens of `Example.uniform`."""
-    wanted = [
+    equals = [
         (row, place - 1, token, 1 / len(tokens))
         for row, example in enumerate(batch)
         for place, tokens in example.uniform.items()
         for token in tokens
     ]
-    if not wanted:
-        return logits.new_zeros(())
+    if not equals:
+        return loss
     row, place, token, weight = (
-        torch.tensor(column, device=logits.device) for column in zip(*wanted, strict=True)
+        torch.tensor(column, device=ids.device) for column in zip(*equals, strict=True)
     )
     chosen = logits[row, place].log_softmax(-1).gather(1, token[:, None])
-    return -(weight * chosen[:, 0]).sum()
+    return loss - (weight * chosen[:, 0]).sum()
 
 
 def warmup_cosine(step: int, steps: int, warmup: int, peak: float) -> float:
@@ -160,9 +150,8 @@ def warmup_cosine(step: int, steps: int, warmup: int, peak: float) -> float:
 def imitate(learner: Learner, rows: Sequence[TokenRow], config: TrainConfig, seed: int) -> dict[str, float]:
     """How arms that imitate learn what they kept, with a new optimiser.
 
-    Every arm learns the same number of tokens in the same number of optimiser steps, whatever its filter lets
-    through (`Imitation`). Each collection goes on from the policy of the one before, as in the paper's
-    Algorithm 1; STaR's first authors start each from the base.
+    How much is set by `Imitation`, whatever the filter lets through. Each collection goes on from the policy
+    of the one before, as in the paper's Algorithm 1; STaR's first authors start each from the base.
 
     Returns:
         kept_tokens: that can be learnt from the rows; epochs: times that each is learnt; learnt_tokens: in
@@ -194,12 +183,7 @@ def share(examples: Sequence[Example], tokens: int, seed: int, step: int) -> lis
         for i, begin in zip(order, begins, strict=True):
             first, last = max(0, start - begin), min(sizes[i], stop - begin)
             if first < last:
-                parts.append(_part(examples[i], first, last))
+                learn = np.zeros(len(examples[i].ids), dtype=bool)
+                learn[np.flatnonzero(examples[i].learn)[first:last]] = True
+                parts.append(Example(examples[i].ids, learn.tolist()))
     return parts
-
-
-def _part(example: Example, first: int, last: int) -> Example:
-    """The example with only its learnt tokens first .. last - 1 left to learn."""
-    learn = np.zeros(len(example.ids), dtype=bool)
-    learn[np.flatnonzero(example.learn)[first:last]] = True
-    return Example(example.ids, learn.tolist())

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
 
 from mrt_lib.arms.base import Rollout
@@ -17,7 +19,7 @@ from mrt_lib.reasoner import Reasoner
 from mrt_lib.thoughts.templates import token_id
 from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.lora import Learner
-from mrt_lib.training.losses import LossConfig, autocast, policy_loss, rollout_weights
+from mrt_lib.training.losses import autocast, policy_loss, rollout_weights
 
 # Most logits at once, 256 MiB of them in fp32; beyond that, log-probabilities are computed in chunks.
 LOGITS = 2**26
@@ -91,25 +93,18 @@ class RowBatch:
 
 def collate(rows: Sequence[TokenRow], device: torch.device) -> RowBatch:
     """Rows as one batch; padding is never generated."""
-    longest = max(len(row.ids) for row in rows)
 
-    def padded(arrays: Sequence[np.ndarray], dtype: torch.dtype) -> torch.Tensor:
-        table = np.zeros((len(rows), longest), dtype=arrays[0].dtype)
-        for row, array in zip(table, arrays, strict=True):
-            row[: len(array)] = array
-        return torch.from_numpy(table).to(device, dtype)
+    def padded(name: str, dtype: torch.dtype) -> torch.Tensor:
+        arrays = [torch.from_numpy(getattr(row, name)) for row in rows]
+        return pad_sequence(arrays, batch_first=True).to(device, dtype)
 
-    columns: list[Any] = [
-        padded([row.generated for row in rows], torch.bool),
-        padded([row.log_probs for row in rows], torch.float32),
-        padded([row.advantages for row in rows], torch.float32),
-    ]
-    return RowBatch(padded([row.ids for row in rows], torch.long), *(c[:, 1:] for c in columns))
+    columns = (padded(name, torch.float32)[:, 1:] for name in ("log_probs", "advantages"))
+    return RowBatch(padded("ids", torch.long), padded("generated", torch.bool)[:, 1:], *columns)
 
 
 def update(
     learner: Learner,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     rows: Sequence[TokenRow],
     groups: Sequence[int],
     config: TrainConfig,
@@ -125,9 +120,12 @@ def update(
         loss, clip_share, kl and grad_norm, means over the optimiser steps.
 
     Raises:
-        FloatingPointError: loss or gradient is not finite; nothing was updated.
+        ValueError: fewer groups than updates.
+        FloatingPointError: loss or gradient is not finite; that step was not taken.
     """
     members = [[i for i, own in enumerate(groups) if own == group] for group in dict.fromkeys(groups)]
+    if len(members) < config.updates:
+        raise ValueError(f"{config.updates} updates cannot share {len(members)} groups; lower `updates`")
     shares = np.array_split(np.arange(len(members)), config.updates)
     stats = [
         _optimizer_step(learner, optimizer, [rows[i] for g in share for i in members[g]], config, limit)
@@ -137,19 +135,14 @@ def update(
 
 
 def _optimizer_step(
-    learner: Learner,
-    optimizer: torch.optim.Optimizer,
-    rows: Sequence[TokenRow],
-    config: TrainConfig,
-    limit: int,
+    learner: Learner, optimizer: Optimizer, rows: Sequence[TokenRow], config: TrainConfig, limit: int
 ) -> dict[str, float]:
-    """Accumulate the gradient of all rows in micro-batches, clip it, step.
-
-    Rows without any advantage are skipped if there is no KL term: their gradient is 0.
-    """
+    """Accumulate the gradient in micro-batches, clip it, step. Without KL, silent rows are skipped."""
     loss, device = config.loss, learner.model.device
     weights = rollout_weights(torch.tensor([row.generated.sum() for row in rows]), loss.normalisation, limit)
-    scale = _loss_scale(learner.model.dtype, weights)
+    # A power of 2 lets a token weigh about 1, so that gradients do not vanish in fp16.
+    half = learner.model.dtype == torch.float16
+    scale = 2.0 ** -math.floor(math.log2(float(weights.max()))) if half else 1.0
     used = [i for i, row in enumerate(rows) if row.has_signal or loss.kl]
     stats = dict.fromkeys(("loss", "clip_share", "kl"), 0.0)
     optimizer.zero_grad(set_to_none=True)
@@ -158,14 +151,19 @@ def _optimizer_step(
     for places in by_length([len(rows[i].ids) for i in used], config.micro_batch_tokens):
         chosen = [used[place] for place in places]
         batch = collate([rows[i] for i in chosen], device)
-        value, logged = _loss(learner, batch, weights[chosen].to(device), loss, config.temperature)
+        read, reference = (learner.model, batch.ids, config.temperature, batch.mask), None
+        if loss.kl:
+            with torch.no_grad(), learner.reference():
+                reference = token_log_probs(*read)
+        given = batch.log_probs, batch.advantages, batch.mask, weights[chosen].to(device)
+        value, logged = policy_loss(token_log_probs(*read), *given, loss, reference)
         (value * scale).backward()
         for name, number in {"loss": float(value.detach()), **logged}.items():
             stats[name] += number
-    for weight in learner.trained().values():
+    trained = learner.trained().values()
+    for weight in trained:
         if scale != 1 and weight.grad is not None:
             weight.grad /= scale
-    trained = learner.trained().values()
     norm = float(torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)) if used else 0.0
     if not torch.isfinite(torch.tensor([stats["loss"], norm])).all():
         raise FloatingPointError(f"loss {stats['loss']} with a gradient of length {norm}")
@@ -196,29 +194,6 @@ def rescored(
     return new, {"engine_gap": float(joined.mean()), "engine_gap_max": float(joined.max())}
 
 
-def _loss_scale(dtype: torch.dtype, weights: torch.Tensor) -> float:
-    """A power of 2 that lets a token weigh about 1, so that gradients do not vanish in fp16; else 1."""
-    return 2.0 ** -math.floor(math.log2(float(weights.max()))) if dtype == torch.float16 else 1.0
-
-
-def _loss(
-    learner: Learner, batch: RowBatch, weights: torch.Tensor, config: LossConfig, temperature: float
-) -> tuple[torch.Tensor, dict[str, float]]:
-    reference = None
-    if config.kl:
-        with torch.no_grad(), learner.reference():
-            reference = token_log_probs(learner.model, batch.ids, temperature, batch.mask)
-    return policy_loss(
-        token_log_probs(learner.model, batch.ids, temperature, batch.mask),
-        batch.log_probs,
-        batch.advantages,
-        batch.mask,
-        weights,
-        config,
-        reference,
-    )
-
-
 def token_log_probs(
     model: Any, ids: torch.Tensor, temperature: float, wanted: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -231,9 +206,8 @@ def token_log_probs(
         wanted: (rows, tokens - 1) boolean; what stands elsewhere means nothing. Everywhere by default.
     """
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-    head = plain.get_output_embeddings()
+    head, targets = plain.get_output_embeddings(), ids[:, 1:]
     vocabulary = head.weight.shape[0]
-    targets = ids[:, 1:]
     with autocast(ids.device):
         if targets.numel() * vocabulary <= LOGITS or any(hasattr(plain.config, name) for name in OWN_LOGITS):
             return _chosen(model(input_ids=ids, use_cache=False).logits[:, :-1], targets, temperature)
@@ -241,16 +215,10 @@ def token_log_probs(
         places = torch.ones_like(targets, dtype=torch.bool) if wanted is None else wanted
         size = max(1, LOGITS // vocabulary)
         found = [
-            checkpoint(_head_log_probs, head, *chunk, temperature, use_reentrant=False)
+            checkpoint(lambda h, t: _chosen(head(h), t, temperature), *chunk, use_reentrant=False)
             for chunk in zip(hidden[places].split(size), targets[places].split(size), strict=True)
         ]
     return hidden.new_zeros(targets.shape, dtype=torch.float32).masked_scatter(places, torch.cat(found))
-
-
-def _head_log_probs(
-    head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    return _chosen(head(hidden), targets, temperature)
 
 
 def _chosen(logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
