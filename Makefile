@@ -15,8 +15,8 @@ VLLM_RUN := $(VLLM_VENV)/bin/python
 VLLM_STAMP := $(VLLM_VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 PIP_FLAGS := -qq --disable-pip-version-check --no-compile
-# Two processes of one thread each (tests/conftest.py); what shares an expensive fixture stays together.
-WORKERS := -n 2 --dist loadfile
+# Two processes of one thread each; tests/conftest.py says which tests stay together.
+WORKERS := -n 2 --dist loadgroup
 
 .PHONY: help install lab notebooks test test-all test-vllm base problems experiments results bench clean
 

@@ -27,3 +27,10 @@ def registry():
     one = ["--target=unused", "--retries=0", "--timeout=10", f"iniconfig=={pinned_versions()['iniconfig']}"]
     if subprocess.run([*pip, *one], capture_output=True).returncode:
         pytest.skip("no package registry answers")
+
+
+def pytest_collection_modifyitems(items):
+    """Where there are several workers, one takes a file with its fixtures; notebooks go to any."""
+    for item in items:
+        if "notebook" not in item.keywords:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
