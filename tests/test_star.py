@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-import mrt_lib.files
 from mrt_lib.arms import MRTSTaR, STaR
 from mrt_lib.arms.base import stream
 from mrt_lib.reasoner import Reasoner
@@ -118,10 +117,10 @@ def test_a_run_killed_at_any_save_ends_in_the_same_bits(straight, saves, tmp_pat
                 left -= 1
             replace_file(source, target)
 
-        monkeypatch.setattr(mrt_lib.files.os, "replace", deadly)
+        monkeypatch.setattr(os, "replace", deadly)
         with pytest.raises(Killed):
             loop.run(trainer(training.arm), tmp_path)
-    monkeypatch.setattr(mrt_lib.files.os, "replace", replace_file)
+    monkeypatch.setattr(os, "replace", replace_file)
     again = trainer(training.arm)
     loop.run(again, tmp_path)
     assert same_bits(ending(tmp_path), ending(folder))

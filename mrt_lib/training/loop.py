@@ -136,6 +136,8 @@ class Trainer:
         reasoner.model = self.learner.sampler
         if self.engine is None:
             reasoner.engine = TransformersEngine(reasoner.model, self.config.generation_batch_tokens)
+        else:
+            self.engine.load_weights(reasoner.model.named_parameters())
         if self.learner.lora is not None:
             last = {f"last step: {name}": number for name, number in (self.log or [{}])[-1].items()}
             reasoner.adapter = self.learner.model
