@@ -17,6 +17,13 @@ from mrt_lib.provenance import ROOT
 from tools.summary import record
 
 COMMAND = "python -m tools.house"
+# What .ci/run does, in parts: name to make target.
+PARTS = {
+    "install": "install",
+    "checks": "test",
+    "vllm_install": ".venv-vllm/.installed",
+    "vllm_tests": "test-vllm",
+}
 
 
 def count(root: Path = ROOT) -> tuple[int, int]:
@@ -25,15 +32,16 @@ def count(root: Path = ROOT) -> tuple[int, int]:
     return sum(len(file.read_text().splitlines()) for file in files), len(files)
 
 
-def clock(root: Path = ROOT) -> tuple[float, float]:
-    """Minutes of `make test`, and of it with `make test-vllm`, in a clean clone; an error if one fails."""
+def clock(root: Path = ROOT) -> dict[str, float]:
+    """Minutes of each part of .ci/run in a clean clone, in order; an error if one fails."""
+    minutes = {}
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", str(root), folder], check=True)
-        started = time.perf_counter()
-        subprocess.run(["make", "test"], cwd=folder, check=True)
-        tested = time.perf_counter()
-        subprocess.run(["make", "test-vllm"], cwd=folder, check=True)
-        return (tested - started) / 60, (time.perf_counter() - started) / 60
+        for name, target in PARTS.items():
+            started = time.perf_counter()
+            subprocess.run(["make", target], cwd=folder, check=True)
+            minutes[name] = (time.perf_counter() - started) / 60
+    return minutes
 
 
 def note(name: str, value: float, unit: str, command: str) -> None:
@@ -48,10 +56,11 @@ def main(arguments: list[str]) -> None:
     note("lib_files", files, "files", COMMAND)
     print(f"mrt_lib: {lines} lines in {files} files")
     if "--clock" in arguments:
-        test, whole = clock()
-        note("test_minutes", test, "minutes", f"{COMMAND} --clock")
-        note("ci_minutes", whole, "minutes", f"{COMMAND} --clock")
-        print(f"make test {test:.1f} minutes, with make test-vllm {whole:.1f}")
+        parts = clock()
+        totals = {"test": parts["install"] + parts["checks"], "ci": sum(parts.values())}
+        for name, minutes in {**parts, **totals}.items():
+            note(f"{name}_minutes", minutes, "minutes", f"{COMMAND} --clock")
+            print(f"{name}: {minutes:.1f} minutes")
 
 
 if __name__ == "__main__":
