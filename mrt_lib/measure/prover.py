@@ -109,6 +109,9 @@ class ExactProver:
         answers does not fit the model's context.
         """
         _check_pairs(problems, traces)
+        if not self.reasoner.template.leads_to_answer:
+            about = f"after the forced text of template {self.reasoner.template.name!r} comes prose"
+            raise ValueError(f"{about} before the answer, so J is no sum over answers; use SampledProver")
         packed = [self._pack(p, t) for p, t in zip(problems, traces, strict=True)]
         results: dict[int, PrefixValues] = {}
         for batch in by_length([len(p) for p in packed], self.batch_tokens):
@@ -180,7 +183,8 @@ def right_answer_ids(reasoner: Reasoner, task: Task, problem: Problem) -> list[l
     """Token ids of every right answer with its end token; ValueError if the task cannot list them."""
     answers = task.answers(problem)
     if answers is None:
-        raise ValueError(f"task {task.name!r} lists no finite set of right answers; use SampledProver")
+        sampled = "use SampledProver, or an arm that samples values, such as MRTOnline"
+        raise ValueError(f"task {task.name!r} lists no finite set of right answers; {sampled}")
     if not answers:
         raise ValueError(f"problem {problem.id!r} has an empty set of right answers")
     end = token_id(reasoner.tokenizer, reasoner.template.answer_end)
