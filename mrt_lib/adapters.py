@@ -78,15 +78,16 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     return facts
 
 
-def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Name in the plain model and W + (alpha / rank) B A of every layer with an adapter, out of place."""
+def merged_weights(model: Any, adapted: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name in the plain model, and W + (alpha / rank) B A or W, of every layer with an adapter, as new."""
     from peft.tuners.lora import LoraLayer
 
     for name, module in model.base_model.model.named_modules():
         if isinstance(module, LoraLayer):
             layer: Any = module
             weight = layer.get_base_layer().weight.detach()
-            yield f"{name}.weight", weight + layer.get_delta_weight("default").detach().to(weight.dtype)
+            delta = layer.get_delta_weight("default").detach().to(weight.dtype) if adapted else 0
+            yield f"{name}.weight", weight + delta
 
 
 @torch.no_grad()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import pickle
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +52,16 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: str | Path, device: torch.device) -> dict[str, Any] | None:
-    """The state, or None if there is no such file. Unpickles nothing but tensors and plain values."""
-    return torch.load(path, weights_only=True, map_location=device) if Path(path).exists() else None
+    """The state, or None if there is no such file; ValueError for a damaged one.
+
+    Unpickles nothing but tensors and plain values.
+    """
+    if not Path(path).exists():
+        return None
+    try:
+        return torch.load(path, weights_only=True, map_location=device)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is damaged; remove it, and the run starts anew") from error
 
 
 @contextmanager
@@ -77,9 +87,18 @@ def claim(folder: str | Path, identity: Mapping[str, Any]) -> None:
     ValueError for a folder with another run names the settings that differ.
     """
     path, own = Path(folder) / "config.json", json.loads(json.dumps(identity))
+    try:
+        found = json.loads(path.read_text()) if path.exists() else own
+    except ValueError:
+        raise ValueError(
+            f"{path} is damaged ({folder} holds the rest of some run); use a new folder"
+        ) from None
+    if found != own and all(file == path for file in Path(folder).iterdir()):
+        found = own  # a run that ended before its first checkpoint has left nothing to protect
+        path.unlink()
     if not path.exists():
         write_json(path, own)
-    elif (found := json.loads(path.read_text())) != own:
+    elif found != own:
         different = sorted(key for key in own | found if own.get(key) != found.get(key))
         raise ValueError(f"{folder} holds a run with another {', '.join(different)}; use a new folder")
 
@@ -106,6 +125,14 @@ def settings_of(thing: Any) -> Any:
         )
     own = {name: settings_of(value) for name, value in vars(thing).items()}
     return {"class": type(thing).__qualname__} | own
+
+
+def grading(task: Any) -> Any:
+    """What tells a task's grading apart: a dataclass's settings, functions by their code; or its name."""
+    try:
+        return settings_of({f.name: getattr(task, f.name) for f in fields(task)})
+    except (TypeError, ValueError):
+        return task.name
 
 
 def digest(*texts: str) -> str:

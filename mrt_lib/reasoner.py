@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mrt_lib.adapters import WEIGHTS as ADAPTER
 from mrt_lib.adapters import dtype_name, load_adapter, merged_weights, read_facts, write_facts, write_weights
 from mrt_lib.engines.base import Engine, Sampling, context_of
 from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.files import new_folder
+from mrt_lib.files import new_folder, write_json
 from mrt_lib.provenance import provenance
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.templates import Template, decode, encode, find_template, get_template, token_id
@@ -28,6 +29,7 @@ FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # whole, or in parts
 DTYPES = ("float32", "bfloat16", "float16")
 ENGINES = ("transformers", "vllm")
+TEMPLATE = "template.json"
 
 
 class Reasoner:
@@ -68,7 +70,7 @@ class Reasoner:
         cls,
         name: str | Path,
         template: Template | str | None = None,
-        dtype: str = "float32",
+        dtype: str | None = None,
         engine: str = "transformers",
         **options: Any,
     ) -> Reasoner:
@@ -82,7 +84,7 @@ class Reasoner:
                 "owner/model"; or an adapter's folder, which names its base and is merged into it.
             template: or its name; None for the adapter's own, or the first known one that fits.
             dtype: of the weights: "float32", "bfloat16", "float16", or "auto" for what the hardware computes
-                best, printed with the reason. An adapter is loaded in the dtype it was trained for.
+                best, printed with the reason; None for float32, or what an adapter was trained for.
             engine: "transformers", or "vllm" (a model's folder or hub name, no adapter).
             **options: of the engine, such as `batch_tokens` or `gpu_memory_utilization`.
 
@@ -100,12 +102,17 @@ class Reasoner:
             if engine != "transformers":
                 raise ValueError(f"{name} holds an adapter; save it merged, then load that with {engine=}")
             facts = read_facts(name)
+            if "verdicts" in facts:
+                raise ValueError(f"{name} holds a verifier, which scores answers and gives none")
+            if dtype not in (None, facts["dtype"]):
+                raise ValueError(f"{name} was trained in {facts['dtype']} and cannot be loaded in {dtype}")
             base, tokenizer = load_model(facts["base"], facts["dtype"])
-            model, template = copy.deepcopy(base), template or get_template(facts["template"])
+            model, template = copy.deepcopy(base), template or saved_template(name, facts["template"])
             adapter = load_adapter(base, name)
             write_weights(merged_weights(adapter), model)
         else:
-            model, tokenizer = load_model(name, dtype)
+            model, tokenizer = load_model(name, dtype or "float32")
+            template = template or saved_template(name)
         reasoner = cls(model, tokenizer, template)
         if engine == "vllm":
             from mrt_lib.engines.vllm_engine import VLLMEngine
@@ -245,6 +252,7 @@ class Reasoner:
         if not merged and self.adapter is None:
             raise ValueError("there is no adapter to save: train with LoRA first, or use merged=True")
         with new_folder(folder) as filling:
+            write_json(filling / TEMPLATE, asdict(self.template))
             if merged:
                 self.model.save_pretrained(filling)
                 self.tokenizer.save_pretrained(filling)
@@ -262,6 +270,16 @@ class Reasoner:
         return replace(trace, finished=finished, **parts)
 
 
+def saved_template(folder: str | Path, name: str = "") -> Template | None:
+    """The template saved with a reasoner, or the known one of that name, or None."""
+    path = Path(folder) / TEMPLATE
+    if not path.is_file():
+        return get_template(name) if name else None
+    own: Any = json.loads(path.read_text(encoding="utf-8")).items()
+    texts: Any = {key: tuple(x) if isinstance(x, list) else x for key, x in own}
+    return Template(**texts)
+
+
 def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer of a folder or hub name; errors as in `Reasoner.load`."""
     folder = find_model(name)
@@ -276,8 +294,11 @@ def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTraine
         print(f"weights in {dtype}: {reason}")
     check_dtype(dtype)
     logging.disable_progress_bar()
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    load: Any = AutoModelForCausalLM.from_pretrained
+    model, info = load(folder, dtype=getattr(torch, dtype), output_loading_info=True)
     logging.enable_progress_bar()
+    if lost := sorted(info["missing_keys"]):
+        raise ValueError(f"{folder} has no weights for {len(lost)} parts of its model, such as {lost[0]}")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     return model.eval(), AutoTokenizer.from_pretrained(folder)
 

@@ -73,7 +73,13 @@ def thoughts(reasoner):
 
 
 def test_what_is_kept_is_complete_and_says_where_it_came_from(trained, folder):
-    names = {"adapter_config.json", "adapter_model.safetensors", "training.json", "README.md"}
+    names = {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "training.json",
+        "template.json",
+        "README.md",
+    }
     assert {path.name for path in folder.iterdir()} == names
     facts = read_facts(folder)
     assert (facts["base"], facts["dtype"], facts["template"]) == (str(STRONG), "float32", "testbed")

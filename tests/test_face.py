@@ -18,6 +18,7 @@ from mrt_lib.engines import Sampling
 from mrt_lib.measure.evaluation import evaluate
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.tasks import RootSearch
+from mrt_lib.thoughts import TESTBED
 from mrt_lib.training.loop import Trainer, run
 from mrt_lib.training.presets import get_preset
 from tests.small_training import SETTINGS, TASK, ending, same_bits, trainer
@@ -131,6 +132,127 @@ def test_a_task_that_lists_no_problems_is_sampled(tmp_path):
         "data/models/strong", drawn, GRPO(), tmp_path / "run", TrainConfig(**{**SETTINGS, "steps": 1})
     )
     assert log[0]["policy_tokens"] > 0
+
+
+def test_after_an_error_or_an_interrupt_the_same_call_with_the_same_reasoner_goes_on(tmp_path):
+    config, reasoner = TrainConfig(**SETTINGS), Reasoner.load("data/models/strong")
+    base = {name: p.clone() for name, p in reasoner.model.named_parameters()}
+
+    def interrupt(log):
+        if len(log) == 2:
+            raise KeyboardInterrupt
+
+    bad = replace(config, thinking_tokens=44, episodes=1)
+    with pytest.raises(ValueError, match="most thoughts of up to 44"):
+        mrt_lib.train(reasoner, PROBLEMS, MRTExact("progress", 1.0), tmp_path / "bad", bad)
+    with pytest.raises(KeyboardInterrupt):
+        mrt_lib.train(reasoner, PROBLEMS, GRPO(), tmp_path / "run", config, reports=[interrupt])
+    assert all((base[name] == p).all() for name, p in reasoner.model.named_parameters())
+    log = mrt_lib.train(reasoner, PROBLEMS, GRPO(), tmp_path / "run", config)
+    mrt_lib.train("data/models/strong", PROBLEMS, GRPO(), tmp_path / "straight", config)
+    assert len(log) == config.steps
+    assert same_bits(ending(tmp_path / "run"), ending(tmp_path / "straight"))
+    with pytest.raises(ValueError, match=r"has an adapter already, .* save this one with merged=True"):
+        mrt_lib.train(reasoner, PROBLEMS, GRPO(), tmp_path / "again", config)
+
+
+def test_a_reasoner_keeps_its_own_template(tmp_path):
+    own = replace(TESTBED, name="mine", forced_answer="low </think>")
+    reasoner = Reasoner.load("data/models/strong", own)
+    mrt_lib.train(reasoner, PROBLEMS, GRPO(), tmp_path / "run", TrainConfig(**{**SETTINGS, "steps": 1}))
+    for merged in (False, True):
+        reasoner.save(tmp_path / str(merged), merged)
+        assert Reasoner.load(tmp_path / str(merged)).template == own
+
+
+@pytest.mark.parametrize(
+    ("credit", "message"),
+    [
+        (lambda rollouts: [np.zeros(r.tokens) for r in rollouts[1:]], "a list of 16 arrays, got 15"),
+        (lambda rollouts: [0.5 for r in rollouts], r"finite advantages, got shape \(\), 1 of them finite"),
+        (lambda rollouts: [np.zeros((r.tokens, 1)) for r in rollouts], r"got shape \(\d+, 1\)"),
+        (lambda _: None, "`credit` must give a list of 16 arrays, got 0"),
+    ],
+)
+def test_advantages_of_another_shape_are_refused_with_the_arms_own_words(credit, message):
+    class Odd(GRPO):
+        def credit(self, rollouts, horizon):
+            return credit(rollouts)
+
+    with pytest.raises(ValueError, match=message):
+        trainer(Odd()).step()
+
+
+@pytest.mark.parametrize("given", [lambda found: found[:3], iter, lambda found: [r.trace for r in found]])
+def test_rollouts_of_another_number_or_kind_are_refused(given):
+    class Odd(GRPO):
+        def collect(self, *parts):
+            return given(super().collect(*parts))
+
+    with pytest.raises(ValueError, match="`collect` must give a list of 16 rollouts"):
+        trainer(Odd()).step()
+
+
+def test_another_grading_is_another_run(tmp_path):
+    config = TrainConfig(**{**SETTINGS, "steps": 1})
+
+    def task(score):
+        return from_callable(lambda *_: PROBLEMS, score, name="own")
+
+    mrt_lib.train(
+        "data/models/strong", PROBLEMS, GRPO(), tmp_path, config, task=task(lambda p, t: t == p.answer)
+    )
+    lenient = task(lambda p, t: t.strip() == p.answer or t == "19")
+    with pytest.raises(ValueError, match="holds a run with another grading"):
+        mrt_lib.train("data/models/strong", PROBLEMS, GRPO(), tmp_path, config, task=lenient)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 2.5}, "steps must be a whole number of at least 1, got 2.5"),
+        ({"learning_rate": -1.0}, "learning_rate must be a positive number, got -1.0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a positive number, got nan"),
+        ({"micro_batch_tokens": 0}, "micro_batch_tokens must be at least 1, got 0"),
+        ({"seed": -1}, "seed and warmup must be at least 0"),
+    ],
+)
+def test_settings_that_cannot_be_right_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**changes)
+
+
+def test_a_gold_that_can_never_be_given_is_refused(tmp_path):
+    long = from_callable(lambda *_: [], lambda *_: True, lambda p: [f"{p.answer} {p.answer}"], "long")
+    with pytest.raises(ValueError, match="has 3 tokens with its end, so answer_tokens=2 can never be right"):
+        mrt_lib.train("data/models/strong", PROBLEMS, GRPO(), tmp_path / "run", task=long)
+    wrong = from_callable(lambda *_: [], lambda *_: False, name="wrong")
+    with pytest.raises(ValueError, match=r"task 'wrong' calls the gold '.*' of .* wrong"):
+        mrt_lib.train("data/models/strong", PROBLEMS, GRPO(), tmp_path / "run", task=wrong)
+    with pytest.raises(ValueError, match="task= goes with problems given by themselves"):
+        mrt_lib.train("data/models/strong", TASK, GRPO(), tmp_path / "run", task=wrong)
+
+
+def test_a_typing_error_leaves_the_folder_free(tmp_path):
+    with pytest.raises(ValueError, match="rule must be one of progress, log_progress, regret_to_go"):
+        MRTExact("regret", 1.0)
+    bad = TrainConfig(**{**SETTINGS, "thinking_tokens": 5})
+    with pytest.raises(ValueError, match="thinking_tokens=5 is less than one episode"):
+        mrt_lib.train("data/models/strong", PROBLEMS, GRPO(), tmp_path, bad)
+    mrt_lib.train("data/models/strong", PROBLEMS, GRPO(), tmp_path, TrainConfig(**{**SETTINGS, "steps": 1}))
+
+
+def test_a_damaged_checkpoint_or_model_is_named(tmp_path):
+    config = TrainConfig(**{**SETTINGS, "steps": 1})
+    mrt_lib.train("data/models/strong", PROBLEMS, GRPO(), tmp_path / "run", config)
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"checkpoint.pt is damaged; remove it, and the run starts anew"):
+        mrt_lib.train("data/models/strong", PROBLEMS, GRPO(), tmp_path / "run", config)
+    with pytest.raises(ValueError, match="holds a verifier, which scores answers and gives none"):
+        Reasoner.load("data/models/verifier")
+    with pytest.raises(ValueError, match="was trained in float32 and cannot be loaded in bfloat16"):
+        Reasoner.load("data/models/adapters/grpo", dtype="bfloat16")
 
 
 def test_a_step_at_a_time():

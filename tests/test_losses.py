@@ -173,3 +173,14 @@ def test_what_stands_under_the_mask_is_never_seen():
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         LossConfig(**settings)
+
+
+def test_a_ratio_beyond_all_numbers_has_a_finite_gradient_where_it_is_clipped():
+    log_probs = torch.tensor([[0.0, -1.0]], requires_grad=True)
+    old, advantages = torch.tensor([[-200.0, -1.0]]), torch.tensor([[1.0, 1.0]])
+    mask, weights = torch.ones(1, 2, dtype=torch.bool), torch.ones(1)
+    loss, logged = policy_loss(log_probs, old, advantages, mask, weights, LossConfig())
+    loss.backward()
+    assert loss.item() == pytest.approx(-2.2)
+    assert log_probs.grad.tolist() == [[0.0, -1.0]]
+    assert logged["clip_share"] == 1

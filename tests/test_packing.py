@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mrt_lib.measure.packing import Branch, attention_mask, pack
+from mrt_lib.measure.packing import Branch, pack
+from recipes.pictures import attention_mask
 
 TRUNK_IDS = [10, 11, 12]
 FORCED = [7, 8]

@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 import experiments.palette  # noqa: F401  adds the looks of the arms
 from mrt_lib import plots
 from mrt_lib.measure.packing import Branch, pack
+from recipes import pictures
 
 
 @pytest.fixture(autouse=True)
@@ -45,12 +46,12 @@ def test_curves_show_the_mean_and_its_interval():
 
 def test_mask_picture_has_one_cell_per_pair():
     packed = pack([10, 11], [Branch(2, [7], [[20, 9]])])
-    picture = plots.draw_mask(packed, ["p", "z", "f", "a"]).images[0].get_array()
+    picture = pictures.draw_mask(packed, ["p", "z", "f", "a"]).images[0].get_array()
     assert picture.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 2, 0], [1, 1, 2, 3]]
 
 
 def test_interval_bars_and_value_lines():
-    axes = plots.draw_intervals([(1, 31), (1, 15)], root=7, candidates=31)
+    axes = pictures.draw_intervals([(1, 31), (1, 15)], root=7, candidates=31)
     assert [bar.get_width() for bar in axes.patches] == [31, 15]
     page = plots.value_html(["try 1 <", "try 2"], [0.1, 1.0])
     assert page.count("J = ") == 2

@@ -1,7 +1,9 @@
 """Templates: the paper's texts to the letter, reading answers, and tokenizers that do not fit."""
 
+from dataclasses import replace
+
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from mrt_lib.tasks.root_search import WORDS
@@ -63,7 +65,7 @@ def test_r1_openers_and_continue_markers():
 
 
 def test_r1_prompt_opens_the_thinking_block():
-    assert R1.prompt.format(question="What is {1} + 1?") == (
+    assert R1.prompt_text("What is {1} + 1?") == (
         "<｜User｜>What is {1} + 1?\n"
         "Please reason step by step, and put your final answer within \\boxed{}.<｜Assistant｜><think>\n"
     )
@@ -103,7 +105,11 @@ def test_get_template():
         ("\\boxed{19", ""),
         ("\\boxed{\\frac{1}{2}", ""),
         ("\\boxed{18}, no: \\boxed{19", ""),
-        ("\\boxed 19", ""),
+        ("\\boxed 19", "19"),
+        ("\\boxed {19}", "19"),
+        ("\\fbox{19}", "19"),
+        ("$\\boxed 19$.", "19"),
+        ("\\boxed{\\left\\{x \\right.}", "\\left\\{x \\right."),
         ("boxed{19}", ""),
         ("}19{", ""),
         ("19", ""),
@@ -135,10 +141,33 @@ def test_words_that_the_model_lacks(tokenizer):
         TESTBED.prompt_ids(tokenizer, "y = 4")
 
 
-def test_a_prompt_starts_with_the_models_own_bos():
+def test_a_prompt_starts_with_a_bos_where_the_tokenizer_itself_adds_one_and_only_one():
     tokenizer = word_tokenizer(TESTBED_WORDS, eos_token="<eos>", bos_token="<bos>")
-    ids = TESTBED.prompt_ids(tokenizer, "b = 6")
-    assert tokenizer.decode(ids) == "<bos> solve b = 6 <think>"
+    assert tokenizer.decode(TESTBED.prompt_ids(tokenizer, "b = 6")) == "solve b = 6 <think>"
+    bos = ("<bos>", tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing("<bos> $A", None, [bos])
+    assert tokenizer.decode(TESTBED.prompt_ids(tokenizer, "b = 6")) == "<bos> solve b = 6 <think>"
+    opened = replace(TESTBED, prompt="<bos> solve {question} <think>")
+    assert tokenizer.decode(opened.prompt_ids(tokenizer, "b = 6")) == "<bos> solve b = 6 <think>"
+
+
+def test_an_end_that_is_also_the_unknown_token_is_accepted():
+    tokenizer = word_tokenizer(TESTBED_WORDS, eos_token="<unk>")
+    ending = replace(TESTBED, answer_end="<unk>")
+    ending.check(tokenizer)
+    assert token_id(tokenizer, "<unk>") == tokenizer.eos_token_id
+    with pytest.raises(ValueError, match="no token for a part of 'solve y"):
+        ending.prompt_ids(tokenizer, "y")
+
+
+@pytest.mark.parametrize("prompt", ["solve it <think>", "{question} {question}", ""])
+def test_a_prompt_without_a_place_for_the_question_is_refused_at_construction(prompt):
+    with pytest.raises(ValueError, match=r"template 'testbed': prompt must hold \{question\} once"):
+        replace(TESTBED, prompt=prompt)
+
+
+def test_braces_mean_themselves(tokenizer):
+    assert replace(TESTBED, prompt="{x} \\boxed{} {question}").prompt_text("{y}") == "{x} \\boxed{} {y}"
 
 
 def test_token_id(tokenizer):

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from mrt_lib.engines import Generation, Sampling, TransformersEngine
 from mrt_lib.engines.base import by_length
+from mrt_lib.reasoner import Reasoner
 from recipes.root_search.base import build_model, build_tokenizer
 
 NEW_TOKENS = 12
@@ -342,3 +344,26 @@ def test_batches_stay_within_the_context():
 def test_limits_that_do_not_go_with_the_prompts(engine, limits):
     with pytest.raises(ValueError, match=rf"need one limit in 0\.\.{NEW_TOKENS} for each of 2 prompts"):
         engine.generate([[7], [7]], SAMPLED, limits)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"repetition_penalty": 1.5},
+        {"suppress_tokens": list(range(20, 60))},
+        {"no_repeat_ngram_size": 2},
+        {"forced_eos_token_id": 1},
+        {"max_time": 1e-6},
+        {"num_beams": 2},
+        {"cache_implementation": "static"},
+        {"eos_token_id": 30, "min_new_tokens": 3},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_the_policy_itself_is_sampled_whatever_the_checkpoint_says(settings):
+    model = Reasoner.load("data/models/base").model
+    prompts, sampling = [[5, 6, 7, 8], [9, 10, 11]], Sampling(12, seed=4, n=2)
+    expected = TransformersEngine(model).generate(prompts, sampling)
+    own = model.generation_config = GenerationConfig(**settings)
+    assert TransformersEngine(model).generate(prompts, sampling) == expected
+    assert model.generation_config is own

@@ -84,6 +84,25 @@ def check_arm(arm: object) -> None:
         )
 
 
+def check_rollouts(rollouts: object, wanted: int) -> None:
+    """ValueError unless an arm's `collect` gave a list of so many rollouts."""
+    given = rollouts if isinstance(rollouts, list) else []
+    if len(given) != wanted or not all(isinstance(r, Rollout) for r in given):
+        got = f"{len(given)} items" if isinstance(rollouts, list) else type(rollouts).__name__
+        raise ValueError(f"`collect` must give a list of {wanted} rollouts, `group` per problem; got {got}")
+
+
+def check_advantages(rollouts: Sequence[Rollout], advantages: object) -> None:
+    """ValueError unless an arm's `credit` gave a list with a finite array (tokens,) for each rollout."""
+    given = advantages if isinstance(advantages, list) else []
+    if len(given) != len(rollouts):
+        raise ValueError(f"`credit` must give a list of {len(rollouts)} arrays, got {len(given)}")
+    for rollout, own in zip(rollouts, given, strict=True):
+        if np.shape(own) != (rollout.tokens,) or not np.all(np.isfinite(own)):
+            needed = f"rollout of {rollout.problem.id} needs {rollout.tokens} finite advantages"
+            raise ValueError(f"{needed}, got shape {np.shape(own)}, {np.isfinite(own).sum()} of them finite")
+
+
 @dataclass(eq=False)
 class Policy:
     """The policy in training: thinks, answers and values prefixes, counting tokens and seconds.

@@ -28,7 +28,7 @@ from typing import Literal
 import numpy as np
 
 from mrt_lib.arms.base import Policy, Rollout, repeat, stream, with_traces
-from mrt_lib.arms.credit import groups, outcome_alone, outcome_and_progress, spread
+from mrt_lib.arms.credit import check_credit, groups, outcome_alone, outcome_and_progress, spread
 from mrt_lib.arms.outcome import outcome_rollouts, valued_rollouts
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.traces import Trace
@@ -48,6 +48,9 @@ class MRTExact:
     alpha: float
     scale: bool = True
 
+    def __post_init__(self) -> None:
+        check_credit(self.rule, self.alpha)
+
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """Think and value every prefix exactly."""
         return valued_rollouts(policy, problems, group, seed)
@@ -65,6 +68,11 @@ class MRTOnline:
     alpha: float = 1.0
     rule: str = "progress"
     scale: bool = True
+
+    def __post_init__(self) -> None:
+        check_credit(self.rule, self.alpha)
+        if self.branches < 1:
+            raise ValueError(f"branches must be at least 1, got {self.branches}")
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """Think, answer, and value every prefix by sampling."""

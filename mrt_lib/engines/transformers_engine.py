@@ -37,7 +37,7 @@ class TransformersEngine:
         asked = [i for i, limit in enumerate(limits) if limit]
         sizes, rooms = [len(prompts[i]) for i in asked], [limits[i] for i in asked]
         with tqdm(total=len(asked), desc="generate", unit="prompt", disable=not progress) as bar:
-            for batch in base.by_length(sizes, self.batch_tokens // n, rooms, context or math.inf):
+            for batch in self._batches(sizes, self.batch_tokens // n, rooms, context or math.inf):
                 rows = [asked[place] * n + branch for place in batch for branch in range(n)]
                 room = [limits[row // n] for row in rows]
                 found = self._generate_batch([prompts[asked[place]] for place in batch], rows, room, sampling)
@@ -45,6 +45,15 @@ class TransformersEngine:
                     results[row] = own
                 bar.update(len(batch))
         return results
+
+    def _batches(self, sizes: list[int], most: int, rooms: list[int], context: float) -> list[list[int]]:
+        """Batches by length; without padding where a layer carries a state, which padding would enter."""
+        batches = base.by_length(sizes, most, rooms, context)
+        if attends(self.model):
+            return batches
+        return [
+            [i for i in batch if sizes[i] == size] for batch in batches for size in {sizes[j] for j in batch}
+        ]
 
     @torch.inference_mode()
     def _generate_batch(
@@ -55,20 +64,25 @@ class TransformersEngine:
         ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
         mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
         sampler = _Sampler(rows, max(room), sampling)
-        training = self.model.training
+        training, settings = self.model.training, self.model.generation_config
         self.model.eval()
-        output = self.model.generate(
-            input_ids=ids.repeat_interleave(sampling.n, dim=0),
-            attention_mask=mask.repeat_interleave(sampling.n, dim=0),
-            past_key_values=self._read_once(ids, mask, sampling.n),
-            max_new_tokens=max(room),
-            do_sample=False,
-            eos_token_id=None,
-            pad_token_id=0,
-            logits_processor=generation.LogitsProcessorList([sampler]),
-            stopping_criteria=generation.StoppingCriteriaList([_Ends(sampling.stop, room, ids.shape[1])]),
-        )
-        self.model.train(training)
+        # The policy itself is sampled: a checkpoint's own penalties, bans and limits are not of it.
+        self.model.generation_config = generation.GenerationConfig()
+        try:
+            output = self.model.generate(
+                input_ids=ids.repeat_interleave(sampling.n, dim=0),
+                attention_mask=mask.repeat_interleave(sampling.n, dim=0),
+                past_key_values=self._read_once(ids, mask, sampling.n),
+                max_new_tokens=max(room),
+                do_sample=False,
+                eos_token_id=None,
+                pad_token_id=0,
+                logits_processor=generation.LogitsProcessorList([sampler]),
+                stopping_criteria=generation.StoppingCriteriaList([_Ends(sampling.stop, room, longest)]),
+            )
+        finally:
+            self.model.train(training)
+            self.model.generation_config = settings
         new_tokens = output[:, ids.shape[1] :].tolist()
         log_probs = torch.stack(sampler.log_probs, dim=1).tolist()
         found = zip(new_tokens, log_probs, room, strict=True)
@@ -76,13 +90,55 @@ class TransformersEngine:
 
     def _read_once(self, ids: torch.Tensor, mask: torch.Tensor, n: int) -> Any:
         """Keys and values of all but the last prompt token, `n` times; None if that saves nothing."""
-        if n == 1 or ids.shape[1] == 1:
+        if n == 1 or ids.shape[1] == 1 or not attends(self.model):
             return None
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         own = {"attention_mask": mask[:, :-1], "position_ids": positions[:, :-1]}
         cache = self.model(ids[:, :-1], **own, use_cache=True, logits_to_keep=1).past_key_values
         cache.batch_repeat_interleave(n)
         return cache
+
+
+@torch.inference_mode()
+def attends(model: Any) -> bool:
+    """Whether every layer of a model looks back by attention alone, over the whole sequence.
+
+    Only then can several continuations hang on one prefix, apart by a mask, or on copies of its keys and
+    values. Layers that carry a state (convolutions, Mamba, linear attention) read no masks: seen by trying.
+    """
+    if (known := getattr(model, "_mrt_attends", None)) is None:
+        known = model._mrt_attends = _windowless(model.config) and _reads_masks(model)
+    return known
+
+
+def _windowless(config: Any) -> bool:
+    """No layer forgets what is too long ago."""
+    text = config.get_text_config(decoder=True)
+    window = getattr(text, "sliding_window", None) if getattr(text, "use_sliding_window", True) else None
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    return kinds == {"full_attention"} and (window is None or hasattr(text, "layer_types"))
+
+
+def _reads_masks(model: Any) -> bool:
+    """A token that a mask hides changes nothing: the last of four, which sees the first, is as if second."""
+    training = model.training
+    ids = torch.arange(4, device=model.device)[None] % model.get_input_embeddings().num_embeddings
+    seen = torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 1]], dtype=torch.bool)
+    added = torch.zeros(1, 1, 4, 4, dtype=model.dtype, device=model.device)
+    added.masked_fill_(~seen.to(model.device), torch.finfo(model.dtype).min)
+    positions = torch.tensor([[0, 1, 2, 1]], device=model.device)
+    model.eval()
+    try:
+        masked = model(input_ids=ids, attention_mask=added, position_ids=positions, use_cache=False).logits[
+            0, 3
+        ]
+        alone = model(input_ids=ids[:, [0, 3]], use_cache=False).logits[0, 1]
+    except (AttributeError, TypeError, ValueError, RuntimeError, IndexError, NotImplementedError):
+        return False
+    finally:
+        model.train(training)
+    close = 1e-4 if model.dtype == torch.float32 else 0.05
+    return bool((masked - alone).abs().max() <= close * alone.float().std().clamp(min=1e-6))
 
 
 class _Sampler(generation.LogitsProcessor):

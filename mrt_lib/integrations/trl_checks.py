@@ -31,7 +31,7 @@ def by_prompt(template: Template, problems: Sequence[Problem]) -> dict[str, Prob
     """Prompt to problem; ValueError where two ask the same and have different answers."""
     found: dict[str, Problem] = {}
     for problem in problems:
-        prompt = template.prompt.format(question=problem.question)
+        prompt = template.prompt_text(problem.question)
         if found.setdefault(prompt, problem).answer != problem.answer:
             raise ValueError(f"problems {found[prompt].id!r} and {problem.id!r} ask the same, answers differ")
     return found

@@ -98,14 +98,6 @@ def pack(trunk: Sequence[int], branches: Sequence[Branch]) -> PackedTrace:
     return PackedTrace(*(torch.tensor(c) for c in (*columns, rows, targets, owners)))
 
 
-def attention_mask(packed: PackedTrace) -> torch.Tensor:
-    """(tokens, tokens) boolean: may the row's token see the column's token?"""
-    mask = torch.ones(len(packed), len(packed), dtype=torch.bool).tril()
-    batch = collate([packed])
-    mask[packed.trunk_length :] = batch.mask(0, batch.branch_ids.shape[1])[0, 0]
-    return mask
-
-
 @dataclass(frozen=True)
 class PackedBatch:
     """Several packed traces, padded on the right: trunks of length t, branches of length m.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mrt_lib.engines.base import Generation, Sampling, by_length
+from mrt_lib.engines.transformers_engine import attends
 from mrt_lib.measure.packing import Branch, PackedBatch, PackedTrace, collate, pack
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
@@ -88,6 +89,7 @@ class SampledProver:
 class ExactProver:
     """J as the exact probability of the right answers, all prefixes of a trace in one packed pass.
 
+    A model with layers that read no masks, or that forget (`attends`), takes one pass per prefix and answer.
     J_j = sum over right answers of p(answer, end | c_j, forced text), exact when there are finitely many.
     """
 
@@ -107,6 +109,9 @@ class ExactProver:
         answers does not fit the model's context.
         """
         _check_pairs(problems, traces)
+        if not self.reasoner.template.leads_to_answer:
+            about = f"after the forced text of template {self.reasoner.template.name!r} comes prose"
+            raise ValueError(f"{about} before the answer, so J is no sum over answers; use SampledProver")
         packed = [self._pack(p, t) for p, t in zip(problems, traces, strict=True)]
         results: dict[int, PrefixValues] = {}
         for batch in by_length([len(p) for p in packed], self.batch_tokens):
@@ -115,7 +120,12 @@ class ExactProver:
                 answers = torch.zeros(branches, leaves, dtype=torch.float64)
                 answers.index_put_(tuple(packed[i].owners.T), log_probs.double(), accumulate=True)
                 log_value = answers.logsumexp(1).clamp(max=0.0).numpy()
-                results[i] = PrefixValues(np.exp(log_value), log_value, np.zeros(branches), len(packed[i]))
+                read = (
+                    len(packed[i])
+                    if attends(self.reasoner.model)
+                    else sum(len(ids) for ids, _ in _separate(packed[i]))
+                )
+                results[i] = PrefixValues(np.exp(log_value), log_value, np.zeros(branches), read)
         return [results[i] for i in range(len(traces))]
 
     def _pack(self, problem: Problem, trace: Trace) -> PackedTrace:
@@ -132,7 +142,10 @@ class ExactProver:
     @torch.inference_mode()
     def _answer_log_probs(self, batch: list[PackedTrace]) -> list[torch.Tensor]:
         """For each packed trace, the log-probability of each of its answer tokens."""
-        packed, model = collate(batch), self.reasoner.model
+        model = self.reasoner.model
+        if not attends(model):
+            return [self._one_by_one(trace) for trace in batch]
+        packed = collate(batch)
         kept, row_of = torch.unique(torch.cat(packed.rows), return_inverse=True)
         training = model.training
         model.eval()
@@ -144,12 +157,34 @@ class ExactProver:
             results.append(chosen.gather(1, trace.targets[:, None].to(model.device))[:, 0].cpu())
         return results
 
+    def _one_by_one(self, packed: PackedTrace) -> torch.Tensor:
+        """The same with a sequence for every prefix and answer: what each answer's tokens see, and they."""
+        model, found = self.reasoner.model, []
+        training = model.training
+        model.eval()
+        for ids, answer in _separate(packed):
+            logits = model(input_ids=ids[None].to(model.device), use_cache=False).logits[0].float().cpu()
+            log_probs = torch.log_softmax(logits[-len(answer) :] / self.temperature, dim=-1)
+            found.append(log_probs.gather(1, answer[:, None])[:, 0])
+        model.train(training)
+        return torch.cat(found)
+
+
+def _separate(packed: PackedTrace) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """For every prefix and answer: all that is read, and the answer, whose last token is not read."""
+    for branch, leaf in torch.unique_consecutive(packed.owners, dim=0).tolist():
+        own = packed.branch == branch
+        trunk = packed.ids[: int(packed.visible[own][0])]
+        answer = packed.targets[(packed.owners == torch.tensor([branch, leaf])).all(1)]
+        yield torch.cat([trunk, packed.ids[own & (packed.leaf == -1)], answer[:-1]]), answer
+
 
 def right_answer_ids(reasoner: Reasoner, task: Task, problem: Problem) -> list[list[int]]:
     """Token ids of every right answer with its end token; ValueError if the task cannot list them."""
     answers = task.answers(problem)
     if answers is None:
-        raise ValueError(f"task {task.name!r} lists no finite set of right answers; use SampledProver")
+        sampled = "use SampledProver, or an arm that samples values, such as MRTOnline"
+        raise ValueError(f"task {task.name!r} lists no finite set of right answers; {sampled}")
     if not answers:
         raise ValueError(f"problem {problem.id!r} has an empty set of right answers")
     end = token_id(reasoner.tokenizer, reasoner.template.answer_end)

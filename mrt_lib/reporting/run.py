@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from mrt_lib.files import claim, digest, settings_of, weights_digest
+from mrt_lib.files import claim, digest, grading, settings_of, weights_digest
 from mrt_lib.measure.progress import check_positive
 from mrt_lib.measure.prover import exact_prover
 from mrt_lib.provenance import provenance
@@ -81,7 +81,7 @@ def report(
     if folder is not None:
         texts = [text for p in problems for text in (p.id, p.question, p.answer)]
         own = {"template": settings_of(reasoner.template), "problems": f"{len(problems)}, {digest(*texts)}"}
-        claim(folder, settings | own)
+        claim(folder, settings | own | {"grading": grading(task)})
     observation = observe(reasoner, task, problems, options, prover, folder, progress=True)
     # The last part of the name alone, so that a report that is passed on shows no paths.
     about = {"model": Path(reasoner.name).name or "the model", "problems": len(problems)}

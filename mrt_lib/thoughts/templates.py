@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -47,6 +48,12 @@ class Template:
     openers: tuple[str, ...]
     continue_markers: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if self.prompt.count("{question}") != 1:
+            raise ValueError(
+                f"template {self.name!r}: prompt must hold {{question}} once, got {self.prompt!r}"
+            )
+
     @property
     def leads_to_answer(self) -> bool:
         """Whether the answer follows the forced text at once, without prose before its box."""
@@ -65,12 +72,17 @@ class Template:
         return [text for text in needed if text and len(_ids(tokenizer, text)) != 1]
 
     def prompt_ids(self, tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
-        """Tokens up to the open thinking block, with the model's BOS if any; ValueError for an empty question
-        or words that the model lacks."""
+        """Tokens up to the open thinking block, with a BOS where the tokenizer itself adds one and the prompt
+        has none; ValueError for an empty question or words that the model lacks."""
         if not question.strip():
             raise ValueError("the question is empty")
-        bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        return bos + encode(tokenizer, self.prompt.format(question=question))
+        ids = encode(tokenizer, self.prompt_text(question))
+        added = tokenizer("")["input_ids"][:1]
+        return ids if added != [tokenizer.bos_token_id] or ids[:1] == added else added + ids
+
+    def prompt_text(self, question: str) -> str:
+        """The prompt as text; braces in it or in the question mean themselves."""
+        return self.prompt.replace("{question}", question)
 
     def closing_ids(self, tokenizer: PreTrainedTokenizerBase, trace: Trace, j: int) -> list[int]:
         """Tokens that end the thought at prefix j: forced, or the model's own end of a finished trace."""
@@ -129,7 +141,7 @@ R1 = Template(
     name="r1",
     prompt=(
         "<｜User｜>{question}\nPlease reason step by step, and put your final answer within "
-        "\\boxed{{}}.<｜Assistant｜><think>\n"
+        "\\boxed{}.<｜Assistant｜><think>\n"
     ),
     think_end="</think>",
     separator="\n\n",
@@ -188,7 +200,7 @@ def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of `text` without added special tokens; ValueError for words the model lacks."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    if tokenizer.unk_token_id in ids:
+    if _unknown(tokenizer, text, ids):
         raise ValueError(f"the tokenizer has no token for a part of {text!r}")
     return ids
 
@@ -207,25 +219,32 @@ def token_id(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
 
 
 def last_boxed(text: str) -> str:
-    """The content of the last `\\boxed{...}` with balanced braces, or ""."""
-    start = text.rfind(BOX)
-    return "" if start < 0 else _box_content(text[start + len(BOX) :])
+    """The content of the last `\\boxed{...}` or `\\fbox{...}` with balanced braces; 7 of `\\boxed 7`."""
+    found = list(re.finditer(r"\\(?:boxed|fbox)\s*(?:(\{)|(?<=\s)([^\s$\\{}]+))", text))
+    if not found:
+        return ""
+    return _box_content(text[found[-1].end() :]) if found[-1][1] else found[-1][2]
 
 
 def _box_content(text: str) -> str:
     """What stands before the brace that closes a box opened just before `text`, or ""."""
     depth = 1
-    for i, character in enumerate(text):
-        depth += {"{": 1, "}": -1}.get(character, 0)
+    for brace in re.finditer(r"\\.|[{}]", text, re.DOTALL):  # an escaped brace groups nothing
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
         if depth == 0:
-            return text[:i].strip()
+            return text[: brace.start()].strip()
     return ""
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids without added special tokens; none if the model lacks a word."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return [] if tokenizer.unk_token_id in ids else ids
+    return [] if _unknown(tokenizer, text, ids) else ids
+
+
+def _unknown(tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int]) -> bool:
+    """Whether the model lacks a word; a byte-level tokenizer's unknown token is its end: it may be meant."""
+    return tokenizer.unk_token_id in ids and str(tokenizer.unk_token) not in text
 
 
 @lru_cache(maxsize=16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from mrt_lib.training.lora import LoraSettings
@@ -105,7 +106,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         counted = "steps", "thinking_tokens", "episodes", "answer_tokens", "updates"
-        _check_positive(self, *counted, "snapshot_every", "checkpoint_every")
+        _check_positive(self, *counted, "snapshot_every", "checkpoint_every", "micro_batch_tokens")
+        _check_positive(self, "generation_batch_tokens", "prover_batch_tokens")
+        for name in ("temperature", "learning_rate", "max_grad_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
+        if min(self.seed, self.warmup) < 0:
+            raise ValueError(f"seed and warmup must be at least 0, got {self.seed} and {self.warmup}")
         if self.prompts is not None and self.prompts < 1:
             raise ValueError(f"prompts must be at least 1, or None for all problems, got {self.prompts}")
         if self.group < 2:
@@ -138,5 +145,7 @@ class TrainConfig:
 
 def _check_positive(config: object, *names: str, where: str = "") -> None:
     for name in names:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{where}{name} must be at least 1, got {getattr(config, name)}")
+        number = getattr(config, name)
+        if not isinstance(number, int) or number < 1:
+            whole = "" if isinstance(number, int) else "a whole number of "
+            raise ValueError(f"{where}{name} must be {whole}at least 1, got {number!r}")

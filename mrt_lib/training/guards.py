@@ -13,15 +13,15 @@ import numpy as np
 from mrt_lib.arms.base import Policy, Rollout
 
 
-def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int) -> None:
+def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int | None) -> None:
     """ValueError if the thinking budget does not go with the horizon of the run, in episodes.
 
     The budget must not end inside the first episode of every thought. A thought that was cut may have just
     finished its first episode; whether a second one follows is seen from thoughts that are a few tokens
-    longer. And most thoughts must end within the horizon, because what comes after it earns nothing.
+    longer. And most thoughts must end within the horizon, if one counts: what comes after it earns nothing.
     """
     budget, episodes = policy.thinking.max_new_tokens, [r.trace.n_episodes for r in rollouts]
-    if rollouts and np.median(episodes) > horizon:
+    if horizon is not None and np.median(episodes) > horizon:
         raise ValueError(
             f"most thoughts of up to {budget} tokens have more than episodes={horizon}, the horizon of this "
             f"run (up to {max(episodes)}), and what comes after it would earn nothing: set "
@@ -32,6 +32,7 @@ def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int) -> N
         return
     longer = replace(policy.thinking, max_new_tokens=budget + 8)
     probe = policy.reasoner.think([r.problem for r in thoughts], longer)
+    policy.tokens["policy"] += sum(len(t.thought_log_probs) for t in probe)
     if all(t.n_episodes < 2 or t.boundaries[0] > budget for t in probe):
         raise ValueError(
             f"every thought was cut inside its first episode: thinking_tokens={budget} "

@@ -17,11 +17,20 @@ import numpy as np
 import torch
 
 from mrt_lib.adapters import base_facts
-from mrt_lib.arms.base import Arm, ImitationArm, Policy, Rollout, check_arm, stream
+from mrt_lib.arms.base import (
+    Arm,
+    ImitationArm,
+    Policy,
+    Rollout,
+    check_advantages,
+    check_arm,
+    check_rollouts,
+    stream,
+)
 from mrt_lib.arms.credit import describe
 from mrt_lib.engines.base import ColocatedEngine, Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.files import claim, digest, load_checkpoint, save_checkpoint, settings_of, write_csv
+from mrt_lib.files import claim, digest, grading, load_checkpoint, save_checkpoint, settings_of, write_csv
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
@@ -56,7 +65,7 @@ class Trainer:
         arm: Arm | ImitationArm,
         config: TrainConfig,
     ) -> None:
-        """Takes the reasoner's model over.
+        """The reasoner's model samples from now on, with the newest weights; after an error it has its own.
 
         An engine with weights of its own (vLLM) samples, awake only while rollouts are collected. It gets the
         merged weights before every collection; the loss uses log-probabilities recomputed by the model in
@@ -68,14 +77,19 @@ class Trainer:
         if not problems:
             raise ValueError("no problems to train on")
         check_arm(arm)
+        if reasoner.adapter is not None:
+            raise ValueError(
+                f"{reasoner.name} has an adapter already, and one of its merged weights would have no base "
+                "to go back to: load the base again, or save this one with merged=True and load that"
+            )
         self.base, self.arm, self.config, self.problems = reasoner, arm, config, list(problems)
         own = isinstance(reasoner.engine, TransformersEngine)
         self.engine = None if own else cast(ColocatedEngine, reasoner.engine)
         self.facts = {"arm": _shown(arm), "task": task.name, "template": reasoner.template.name}
         self.facts |= base_facts(reasoner.model, reasoner.name)
-        self.identity = self._identity()
         self.learner = Learner(reasoner.model, config.lora, config.seed)
         self.policy = self._policy(task)
+        self.identity = self._identity()
         self.optimizer = torch.optim.AdamW(self.learner.trained().values(), weight_decay=0.0)
         self.log: list[Row] = []
         self.rollouts: list[Rollout] = []
@@ -102,13 +116,11 @@ class Trainer:
         seed = stream(self.config.seed, IMITATED if imitates else REINFORCED, number)
         horizon = self.config.budget(number).episodes
         with self._awake():
-            self.rollouts = self.arm.collect(self.policy, self._draw(number), self.config.group, seed)
-            if not self.rollouts:
-                raise ValueError(
-                    "the arm collected no rollouts; `collect` must give `group` for each problem"
-                )
-            if number == 0:
-                check_budget(self.policy, self.rollouts, horizon)
+            problems = self._draw(number)
+            self.rollouts = self.arm.collect(self.policy, problems, self.config.group, seed)
+            check_rollouts(self.rollouts, len(problems) * self.config.group)
+            if number == self.config.budget(number).start:
+                check_budget(self.policy, self.rollouts, None if imitates else horizon)
             kept = cast(ImitationArm, self.arm).keep(self.policy, self.rollouts, seed) if imitates else []
         updating = time.perf_counter()
         learnt = self._imitate(kept, seed) if imitates else self._reinforce(number, horizon)
@@ -142,11 +154,13 @@ class Trainer:
             last = {f"last step: {name}": number for name, number in (self.log or [{}])[-1].items()}
             reasoner.adapter = self.learner.model
             reasoner.facts = {**self.facts, "numbers": {"steps": len(self.log), **last}}
+        reasoner.name = f"{self.facts['base']} after {len(self.log)} steps of {self.facts['arm']}"
         return reasoner
 
     def _identity(self) -> dict[str, Any]:
         texts = [text for p in self.problems for text in (p.id, p.question, p.answer)]
-        own = {"base": self.facts["base_digest"], "task": self.facts["task"], "arm": settings_of(self.arm)}
+        own = {"base": self.facts["base_digest"], "arm": settings_of(self.arm), "task": self.facts["task"]}
+        own |= {"grading": grading(self.policy.task)}
         problems = f"{len(self.problems)}, {digest(*texts)}"
         own |= {"template": settings_of(self.base.template), "problems": problems}
         engine = {} if self.engine is None else {"engine": type(self.engine).__name__}
@@ -200,6 +214,7 @@ class Trainer:
     def _reinforce(self, step: int, horizon: int) -> Row:
         config = self.config
         advantages = cast(Arm, self.arm).credit(self.rollouts, horizon)
+        check_advantages(self.rollouts, advantages)
         rate = warmup_cosine(step, config.steps, config.warmup, config.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -227,7 +242,8 @@ class Trainer:
 def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], None]) -> list[Row]:
     """Run `trainer` to its last step, from the newest checkpoint in `folder` if there is one.
 
-    `folder` gets config.json, log.csv and checkpoint.pt. An interrupt saves before it is passed on.
+    `folder` gets config.json, log.csv and checkpoint.pt. An interrupt, or an error of a report, saves before
+    it is passed on, and the reasoner has its old weights again: the same call goes on.
 
     Args:
         reports: called with the log after every step, such as those of `mrt_lib.plots`.
@@ -245,13 +261,18 @@ def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], No
     every = 1 if hasattr(trainer.arm, "keep") else config.checkpoint_every
     with deferred_interrupt() as raise_interrupt:
         while len(trainer.log) < config.steps:
-            _step(trainer, folder)
-            for report in reports:
-                report(trainer.log)
             try:
+                _step(trainer, folder)
+            except BaseException:
+                trainer.learner.restore()
+                raise
+            try:
+                for report in reports:
+                    report(trainer.log)
                 raise_interrupt()
-            except KeyboardInterrupt:
+            except BaseException:
                 _save(trainer, folder)
+                trainer.learner.restore()
                 raise
             if len(trainer.log) % every == 0 or len(trainer.log) == config.steps:
                 _save(trainer, folder)

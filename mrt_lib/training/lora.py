@@ -43,7 +43,7 @@ class Learner:
     """
 
     def __init__(self, base: PreTrainedModel, lora: LoraSettings | None, seed: int) -> None:
-        """Takes `base` over; `lora=None` trains every weight. `seed` makes the adapters' first values.
+        """`base` becomes the sampler; `lora=None` trains every weight. `seed` makes the first adapters.
 
         Raises:
             ValueError: every weight is to be trained in half precision, which rounds small updates away.
@@ -58,14 +58,19 @@ class Learner:
         else:
             from peft import LoraConfig, get_peft_model
 
-            self.sampler = copy.deepcopy(base).requires_grad_(False)
             targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
             adapters = LoraConfig(
                 task_type="CAUSAL_LM", r=lora.rank, lora_alpha=lora.alpha, target_modules=targets
             )
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
-                self.model = get_peft_model(base, adapters)
+                self.model = get_peft_model(copy.deepcopy(base), adapters)
+            self.sampler = base.requires_grad_(False)
+
+    def restore(self) -> None:
+        """Give the sampler the weights that it came with."""
+        if self.lora is not None:
+            write_weights(merged_weights(self.model, adapted=False), self.sampler)
 
     def publish(self) -> None:
         """Give the sampler the newest weights."""

@@ -83,7 +83,9 @@ def policy_loss(
         The scalar loss; `clip_share` and `kl`, sums over the rows' tokens with the same weights.
     """
     per_token = weights[:, None] * mask
-    ratio = torch.where(mask, log_probs - old_log_probs, 0.0).exp()
+    log_ratio = torch.where(mask, log_probs - old_log_probs, 0.0)
+    # Where the clip takes over, an infinite ratio would still turn the gradient into nan.
+    ratio = torch.where(advantages > 0, log_ratio.clamp(max=20.0), log_ratio).exp()
     gain, clipped = (r * advantages for r in (ratio, ratio.clamp(1 - config.clip_low, 1 + config.clip_high)))
     losses = -torch.minimum(gain, clipped)
     divergence = torch.zeros_like(losses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from mrt_lib.arms.base import Arm, ImitationArm
 from mrt_lib.files import claim
+from mrt_lib.measure.prover import right_answer_ids
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import get_task, read_problems, task_of
 from mrt_lib.tasks.base import Problem, Task
@@ -57,9 +59,14 @@ def train(
         FloatingPointError: loss or gradient is not finite.
     """
     reasoner = reasoner if isinstance(reasoner, Reasoner) else Reasoner.load(reasoner)
-    config = config or preset_for_this_machine().config
-    task, chosen = _training_problems(problems, task, config.seed)
+    preset = preset_for_this_machine().config
+    task, chosen = _training_problems(problems, task, (config or preset).seed)
+    room = reasoner.room(chosen, preset.answer_tokens)
+    if config is None and room is not None:
+        preset = replace(preset, thinking_tokens=max(1, min(preset.thinking_tokens, room)))
+    config = config or preset
     reasoner.check_room(chosen, config.longest.thinking_tokens, config.answer_tokens)
+    _check_golds(reasoner, task, chosen, config.answer_tokens)
     trainer = Trainer(reasoner, task, chosen, arm, config)
     claim(folder, trainer.identity)
     if not (Path(folder) / "checkpoint.pt").exists():
@@ -81,5 +88,19 @@ def _training_problems(
         chosen = list(cast(Sequence[Problem], problems))
         return task_of(chosen, task), chosen
     own = cast(Task, problems)
+    if task is not None:
+        raise ValueError(f"task= goes with problems given by themselves; {own.name} grades its own")
     listed = getattr(own, "problems", None)
     return own, listed["train"] if listed else own.sample(np.random.default_rng(seed), 1024, "train")
+
+
+def _check_golds(reasoner: Reasoner, task: Task, problems: Sequence[Problem], answer_tokens: int) -> None:
+    """ValueError if a gold answer of the first hundred is wrong, or longer than an answer may be."""
+    for problem in problems[:100]:
+        if not task.score(problem, problem.answer):
+            raise ValueError(f"task {task.name!r} calls the gold {problem.answer!r} of {problem.id!r} wrong")
+        if reasoner.template.leads_to_answer and task.answers(problem) is not None:
+            shortest = min(map(len, right_answer_ids(reasoner, task, problem)))
+            if shortest > answer_tokens:
+                needs = f"the answer to {problem.id!r} has {shortest} tokens with its end"
+                raise ValueError(f"{needs}, so answer_tokens={answer_tokens} can never be right; raise it")

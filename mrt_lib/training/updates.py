@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
 
-from mrt_lib.arms.base import Rollout
+from mrt_lib.arms.base import Rollout, check_advantages
 from mrt_lib.engines.base import by_length
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.thoughts.templates import token_id
@@ -54,10 +54,7 @@ def token_row(reasoner: Reasoner, rollout: Rollout, advantages: np.ndarray) -> T
 
     Prompt, given tokens and forced text are there to be read, not to be learnt.
     """
-    if len(advantages) != rollout.tokens or not np.all(np.isfinite(advantages)):
-        raise ValueError(
-            f"rollout of {rollout.problem.id} needs {rollout.tokens} finite advantages, got {advantages!r}"
-        )
+    check_advantages([rollout], [advantages])
     trace = rollout.trace
     thought = len(trace.prompt_ids) + len(trace.thought_ids)
     closing = reasoner.close(trace, trace.n_episodes)
