@@ -1,5 +1,6 @@
 """Random token strings through episode cutting, answer parsing and scoring."""
 
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -35,9 +36,17 @@ def are_boundaries(boundaries, n_tokens):
 
 def last_box_holds(text, answer):
     """Whether the last box holds `answer`, told without counting braces: `answer` has none."""
-    _, box, rest = text.rpartition("\\boxed{")
-    content, brace, _ = rest.partition("}")
-    return box != "" and brace != "" and content.strip() == answer
+    place = len(text)
+    while (place := text.rfind("\\boxed", 0, place)) >= 0:
+        rest = text[place + len("\\boxed") :]
+        bare = rest.lstrip(" \t")
+        if bare.startswith("{"):
+            content, brace, _ = bare[1:].partition("}")
+            return brace != "" and content.strip() == answer
+        word = re.match(r"[^\s$\\{}]*", bare)[0]
+        if bare != rest and word:
+            return word == answer
+    return False
 
 
 @pytest.mark.parametrize("n_strings", [50_000, pytest.param(1_000_000, marks=pytest.mark.slow)])

@@ -220,7 +220,7 @@ def token_id(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
 
 def last_boxed(text: str) -> str:
     """The content of the last `\\boxed{...}` or `\\fbox{...}` with balanced braces; 7 of `\\boxed 7`."""
-    found = list(re.finditer(r"\\(?:boxed|fbox)\s*(?:(\{)|(?<=\s)([^\s$\\{}]+))", text))
+    found = list(re.finditer(r"\\(?:boxed|fbox)[ \t]*(?:(\{)|(?<=[ \t])([^\s$\\{}]+))", text))
     if not found:
         return ""
     return _box_content(text[found[-1].end() :]) if found[-1][1] else found[-1][2]
