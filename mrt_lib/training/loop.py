@@ -65,7 +65,7 @@ class Trainer:
         arm: Arm | ImitationArm,
         config: TrainConfig,
     ) -> None:
-        """The reasoner's model samples from now on, with the newest weights; after an error it has its own.
+        """The model samples from now on, with the newest weights; after an error, with LoRA, it has its own.
 
         An engine with weights of its own (vLLM) samples, awake only while rollouts are collected. It gets the
         merged weights before every collection; the loss uses log-probabilities recomputed by the model in
