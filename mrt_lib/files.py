@@ -106,8 +106,8 @@ def claim(folder: str | Path, identity: Mapping[str, Any]) -> None:
 def settings_of(thing: Any) -> Any:
     """What an arm or a template is, as JSON: its class and its settings, so that equal ones are equal.
 
-    Settings are the attributes of an object; a function is its name and its code. ValueError for an attribute
-    that has no settings of its own, such as an array.
+    Settings are the attributes of an object and the plain ones of its class; a function is its name, its code
+    and the values that it has caught. ValueError for what has no settings of its own, such as an array.
     """
     if thing is None or isinstance(thing, str | int | float | bool):
         return thing
@@ -116,15 +116,28 @@ def settings_of(thing: Any) -> Any:
     if isinstance(thing, dict):
         return {str(key): settings_of(value) for key, value in thing.items()}
     if (code := getattr(thing, "__code__", None)) is not None:
-        plain = [repr(constant) for constant in code.co_consts if not hasattr(constant, "co_code")]
-        return f"{thing.__qualname__} {digest(code.co_code.hex(), *code.co_names, *plain)}"
+        caught = [cell.cell_contents for cell in thing.__closure__ or () if cell.cell_contents is not thing]
+        own = settings_of([*caught, *(thing.__defaults__ or ())])
+        return f"{thing.__qualname__} {digest(json.dumps([_code(code), own]))}"
     if not hasattr(thing, "__dict__"):
         raise ValueError(
             f"{thing!r} is no plain setting, so a run with it could not be told from another; keep numbers, "
             "texts, lists, dicts, functions or objects with such attributes"
         )
-    own = {name: settings_of(value) for name, value in vars(thing).items()}
+    plain = str | int | float | bool | tuple
+    shared = {k: v for k, v in vars(type(thing)).items() if isinstance(v, plain) and not k.startswith("_")}
+    own = {name: settings_of(value) for name, value in (shared | vars(thing)).items()}
     return {"class": type(thing).__qualname__} | own
+
+
+def _code(code: Any) -> list[Any]:
+    """What a function does: its instructions, names and constants, those of functions within it too."""
+    constants = [sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in code.co_consts]
+    return [
+        code.co_code.hex(),
+        code.co_names,
+        [_code(c) if hasattr(c, "co_code") else repr(c) for c in constants],
+    ]
 
 
 def grading(task: Any) -> Any:

@@ -15,6 +15,7 @@ import pytest
 import mrt_lib
 from mrt_lib import GRPO, MRTExact, Problem, Reasoner, TrainConfig, from_callable
 from mrt_lib.engines import Sampling
+from mrt_lib.files import grading, settings_of
 from mrt_lib.measure.evaluation import evaluate
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.tasks import RootSearch
@@ -199,6 +200,10 @@ def test_another_grading_is_another_run(tmp_path):
     def task(score):
         return from_callable(lambda *_: PROBLEMS, score, name="own")
 
+    def within(distance):
+        return lambda p, t: t.isdecimal() and abs(int(t) - int(p.answer)) <= distance
+
+    assert grading(task(within(1))) == grading(task(within(1))) != grading(task(within(2)))
     mrt_lib.train(
         "data/models/strong", PROBLEMS, GRPO(), tmp_path, config, task=task(lambda p, t: t == p.answer)
     )
@@ -227,10 +232,19 @@ def test_a_gold_that_can_never_be_given_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has 3 tokens with its end, so answer_tokens=2 can never be right"):
         mrt_lib.train("data/models/strong", PROBLEMS, GRPO(), tmp_path / "run", task=long)
     wrong = from_callable(lambda *_: [], lambda *_: False, name="wrong")
-    with pytest.raises(ValueError, match=r"task 'wrong' calls the gold '.*' of .* wrong"):
+    with pytest.raises(ValueError, match=r"task 'wrong' calls the gold answer '.*' of .* wrong"):
         mrt_lib.train("data/models/strong", PROBLEMS, GRPO(), tmp_path / "run", task=wrong)
     with pytest.raises(ValueError, match="task= goes with problems given by themselves"):
         mrt_lib.train("data/models/strong", TASK, GRPO(), tmp_path / "run", task=wrong)
+
+
+def test_settings_of_a_class_count_as_those_of_its_objects():
+    class Shared:
+        factor = 0.5
+
+    before = settings_of(Shared())
+    Shared.factor = 0.25
+    assert (before["factor"], settings_of(Shared())["factor"]) == (0.5, 0.25)
 
 
 def test_a_typing_error_leaves_the_folder_free(tmp_path):

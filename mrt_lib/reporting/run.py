@@ -15,7 +15,7 @@ from mrt_lib.reasoner import Reasoner
 from mrt_lib.reporting.measured import Overthinking
 from mrt_lib.reporting.observation import Options, observe
 from mrt_lib.reporting.overthinking import measure
-from mrt_lib.tasks import read_problems, task_of
+from mrt_lib.tasks import check_golds, read_problems, task_of
 from mrt_lib.tasks.base import Problem, Task
 
 
@@ -104,8 +104,5 @@ def check_problems(problems: Sequence[Problem], task: Task | None) -> Task:
         if times > 1:
             raise ValueError(f"{times} problems have the {name} {text!r}; give each problem once")
     task = task_of(problems, task)
-    for problem in problems:
-        if not task.score(problem, problem.answer):
-            wrong = f"task {task.name!r} calls the gold answer {problem.answer!r} of {problem.id!r} wrong"
-            raise ValueError(f"{wrong}; give the task that these problems belong to")
+    check_golds(task, problems)
     return task

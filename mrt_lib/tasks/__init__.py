@@ -27,6 +27,14 @@ def get_task(name: str) -> ListedTask:
     return TASKS[name]
 
 
+def check_golds(task: Task, problems: Sequence[Problem]) -> None:
+    """ValueError if the task calls a gold answer wrong."""
+    for problem in problems:
+        if not task.score(problem, problem.answer):
+            wrong = f"task {task.name!r} calls the gold answer {problem.answer!r} of {problem.id!r} wrong"
+            raise ValueError(f"{wrong}; give the task that these problems belong to")
+
+
 def task_of(problems: Sequence[Problem], task: Task | None) -> Task:
     """The task of these problems, the given one or the one that they name.
 

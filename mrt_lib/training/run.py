@@ -13,7 +13,7 @@ from mrt_lib.arms.base import Arm, ImitationArm
 from mrt_lib.files import claim
 from mrt_lib.measure.prover import right_answer_ids
 from mrt_lib.reasoner import Reasoner
-from mrt_lib.tasks import get_task, read_problems, task_of
+from mrt_lib.tasks import check_golds, get_task, read_problems, task_of
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.loop import Row, Trainer, run
@@ -96,9 +96,8 @@ def _training_problems(
 
 def _check_golds(reasoner: Reasoner, task: Task, problems: Sequence[Problem], answer_tokens: int) -> None:
     """ValueError if a gold answer of the first hundred is wrong, or longer than an answer may be."""
+    check_golds(task, problems[:100])
     for problem in problems[:100]:
-        if not task.score(problem, problem.answer):
-            raise ValueError(f"task {task.name!r} calls the gold {problem.answer!r} of {problem.id!r} wrong")
         if reasoner.template.leads_to_answer and task.answers(problem) is not None:
             shortest = min(map(len, right_answer_ids(reasoner, task, problem)))
             if shortest > answer_tokens:
