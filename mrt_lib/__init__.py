@@ -18,6 +18,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 ARMS = "Arm GRPO GRPOExact LengthPenalty MRTExact MRTOffline MRTOnline MRTSTaR Rollout STaR"
+RIVALS = "BRPO DLER IGPO MIG SGRPO"
 # name: the module it comes from
 FACE = {
     "Reasoner": "mrt_lib.reasoner",
@@ -28,7 +29,7 @@ FACE = {
     "Problem": "mrt_lib.tasks",
     "from_callable": "mrt_lib.tasks",
     "Template": "mrt_lib.thoughts",
-    **dict.fromkeys(ARMS.split(), "mrt_lib.arms"),
+    **dict.fromkeys(f"{ARMS} {RIVALS}".split(), "mrt_lib.arms"),
 }
 __all__ = [*FACE, "__version__"]
 

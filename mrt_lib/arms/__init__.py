@@ -3,7 +3,19 @@
 from mrt_lib.arms.base import Arm, ImitationArm, Policy, Rollout
 from mrt_lib.arms.mrt import MRTExact, MRTOffline, MRTOnline
 from mrt_lib.arms.outcome import GRPO, GRPOExact, LengthPenalty
+from mrt_lib.arms.rivals import BRPO, DLER, IGPO, MIG, SGRPO
 from mrt_lib.arms.star import MRTSTaR, STaR
 
-__all__ = ["GRPO", "Arm", "GRPOExact", "ImitationArm", "LengthPenalty", "MRTExact", "MRTOffline"]
-__all__ += ["MRTOnline", "MRTSTaR", "Policy", "Rollout", "STaR"]
+__all__ = [
+    "BRPO",
+    "DLER",
+    "GRPO",
+    "IGPO",
+    "MIG",
+    "SGRPO",
+    "Arm",
+    "GRPOExact",
+    "ImitationArm",
+    "LengthPenalty",
+]
+__all__ += ["MRTExact", "MRTOffline", "MRTOnline", "MRTSTaR", "Policy", "Rollout", "STaR"]

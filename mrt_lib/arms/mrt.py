@@ -27,9 +27,9 @@ from typing import Literal
 
 import numpy as np
 
-from mrt_lib.arms.base import Policy, Rollout, repeat, stream, with_traces
+from mrt_lib.arms.base import Policy, Rollout, repeat, stream
 from mrt_lib.arms.credit import check_credit, groups, outcome_alone, outcome_and_progress, spread
-from mrt_lib.arms.outcome import outcome_rollouts, valued_rollouts
+from mrt_lib.arms.outcome import valued_rollouts
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.traces import Trace
 
@@ -76,11 +76,7 @@ class MRTOnline:
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """Think, answer, and value every prefix by sampling."""
-        rollouts = outcome_rollouts(policy, problems, group, seed)
-        traces = policy.sampled_values(
-            [r.problem for r in rollouts], [r.trace for r in rollouts], self.branches, stream(seed, 2)
-        )
-        return with_traces(rollouts, traces)
+        return valued_rollouts(policy, problems, group, seed, self.branches)
 
     def credit(self, rollouts: Sequence[Rollout], horizon: int) -> list[np.ndarray]:
         """Outcome for every token, the decision's credit for its own tokens."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mrt_lib.arms.base import Policy, Rollout, repeat, stream
+from mrt_lib.arms.base import Policy, Rollout, repeat, stream, with_traces
 from mrt_lib.arms.credit import outcome_alone
 from mrt_lib.tasks.base import Problem
 
@@ -80,8 +80,18 @@ def outcome_rollouts(policy: Policy, problems: Sequence[Problem], group: int, se
     ]
 
 
-def valued_rollouts(policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
-    """`group` thoughts per problem with exact values; no answer is sampled, the reward is J_k."""
+def valued_rollouts(
+    policy: Policy, problems: Sequence[Problem], group: int, seed: int, branches: int | None = None
+) -> list[Rollout]:
+    """`group` thoughts per problem with values of every prefix.
+
+    Exact ones: no answer is sampled, the reward is J_k. Or from `branches` forced answers each: the reward is
+    that of a sampled answer.
+    """
+    if branches is not None:
+        rollouts = outcome_rollouts(policy, problems, group, seed)
+        own = [r.problem for r in rollouts], [r.trace for r in rollouts]
+        return with_traces(rollouts, policy.sampled_values(*own, branches, stream(seed, 2)))
     repeated = repeat(problems, group)
     traces = policy.exact_values(repeated, policy.think(repeated, stream(seed, 0)))
     return [

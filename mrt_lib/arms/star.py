@@ -32,7 +32,7 @@ import numpy as np
 from mrt_lib.arms.base import Policy, Rollout, stream, with_traces
 from mrt_lib.arms.credit import groups
 from mrt_lib.arms.mrt import cut
-from mrt_lib.arms.outcome import outcome_rollouts
+from mrt_lib.arms.outcome import outcome_rollouts, valued_rollouts
 from mrt_lib.tasks.base import Problem
 
 
@@ -76,11 +76,11 @@ class MRTSTaR:
                 f"task {policy.task.name!r} lists no finite set of right answers, so values cannot be exact; "
                 "sample them, such as with branches=8"
             )
+        if self.branches is not None:
+            return valued_rollouts(policy, problems, group, seed, self.branches)
         rollouts = outcome_rollouts(policy, problems, group, seed)
         pairs = [r.problem for r in rollouts], [r.trace for r in rollouts]
-        if self.branches is None:
-            return with_traces(rollouts, policy.exact_values(*pairs))
-        return with_traces(rollouts, policy.sampled_values(*pairs, self.branches, stream(seed, 2)))
+        return with_traces(rollouts, policy.exact_values(*pairs))
 
     def keep(self, policy: Policy, rollouts: Sequence[Rollout], seed: int) -> list[Rollout]:
         """Whole traces ("rank"), or traces cut at their best prefix with a forced answer ("cut")."""
