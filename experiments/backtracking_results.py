@@ -16,7 +16,7 @@ from experiments.backtracking_plan import ARMS, RUNS, SCHEMES, SEEDS, Backtracki
 from experiments.headline import ratio_of_gains
 from experiments.records import read_arrays, write_table
 from experiments.statistics import difference, fewer_tokens
-from mrt_lib.measure.stats import bootstrap, bootstrap_means, bootstrap_nested
+from mrt_lib.measure.stats import means_over_seeds, over_seeds
 from tools.summary import SUMMARY, record
 
 COMMAND = "python -m experiments.backtracking"
@@ -77,7 +77,7 @@ def _headline(found: dict[str, Tested], path: Path) -> None:
     star, mrt_star = found["star"], found["mrt_star"]
 
     def nested(name: str, unit: str, statistic: Callable[..., float], *samples: np.ndarray) -> None:
-        record(f"i4.{name}", bootstrap_nested(statistic, *samples, seed=0), unit, COMMAND, path)
+        record(f"i4.{name}", over_seeds(statistic, *samples, seed=0), unit, COMMAND, path)
 
     saved = partial(fewer_tokens, grid=TOKEN_GRID, budget=BUDGET)
     for name, own, rival in (
@@ -100,7 +100,7 @@ def _headline(found: dict[str, Tested], path: Path) -> None:
     nested("backtracking_linearised_vs_parallel_4x_spent", "probability", lead_at_spent_tokens, *spent)
 
     def seeds(name: str, unit: str, own: list[float], rival: list[float]) -> None:
-        record(f"i4.{name}", bootstrap(difference, own, rival, seed=0), unit, COMMAND, path)
+        record(f"i4.{name}", over_seeds(difference, own, rival, seed=0, axes=("seeds",)), unit, COMMAND, path)
 
     seeds("backtrack_gain_difference", "probability", mean_gain(best), mean_gain(grpo))
     seeds("backtrack_gain_difference_star", "probability", mean_gain(mrt_star), mean_gain(warm))
@@ -166,7 +166,7 @@ def _rows(own: Tested) -> pd.DataFrame:
         ("maj", spent["maj"], a["maj_right"]),
         ("stream", spent["stream"], a["stream_right"]),
     ):
-        found = bootstrap_means(values, seed=0)
+        found = means_over_seeds(values, seed=0)
         frame = pd.DataFrame({"x": list(x), "value": [f.value for f in found]})
         frame["low"], frame["high"] = [f.low for f in found], [f.high for f in found]
         frames.append(frame.assign(arm=own.arm, metric=metric, seeds=len(values)))

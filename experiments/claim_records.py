@@ -15,7 +15,7 @@ from experiments.plan import Run
 from experiments.records import read_arrays
 from experiments.statistics import difference, fewer_tokens
 from experiments.test_time_results import KINDS, ROWS, lead_at_equal_tokens
-from mrt_lib.measure.stats import Interval, bootstrap, bootstrap_nested
+from mrt_lib.measure.stats import Interval, bootstrap, over_seeds
 from tools.summary import SUMMARY, record
 
 COMMAND = "python -m experiments.claims"
@@ -40,7 +40,7 @@ def gains() -> Found:
     mrt, base = _arm("mrt"), _arm("untrained")
     yield "gain_difference", _lead(mrt, _arm("grpo"), "value", TRAIN_BUDGET), PROBABILITY
     fewer = partial(fewer_tokens, grid=TOKEN_GRID, budget=REGRET_BUDGETS[AT_BUDGET])
-    efficiency = bootstrap_nested(fewer, *_pair(mrt, base, "at_tokens"), seed=0)
+    efficiency = over_seeds(fewer, *_pair(mrt, base, "at_tokens"), seed=0)
     yield "token_efficiency_base", efficiency, "times fewer tokens"
 
 
@@ -58,18 +58,18 @@ def beyond() -> Found:
     for name, arm in (("mrt", mrt), ("grpo", grpo)):
         yield (
             f"forced_change_{name}",
-            bootstrap_nested(difference, *_forced_and_free(arm), seed=0),
+            over_seeds(difference, *_forced_and_free(arm), seed=0),
             PROBABILITY,
         )
     yield "regret_lead_grpo_4x", _lead(grpo, mrt, "regret_oracle", FOUR_TIMES), REGRET
     forced = [_forced(arm)["forced_regret_oracle"][..., FOUR_TIMES] for arm in (grpo, mrt)]
-    yield "forced_regret_lead_grpo_4x", bootstrap_nested(difference, *forced, seed=0), REGRET
+    yield "forced_regret_lead_grpo_4x", over_seeds(difference, *forced, seed=0), REGRET
 
 
 def episodes() -> Found:
     """C5: share of episodes that lower J; a vote after four episodes against thinking on at its tokens."""
     base, grpo = _arm("untrained"), _arm("grpo")
-    yield "negative_grpo", bootstrap_nested(np.mean, grpo.arrays["negative"], seed=0), "share of episodes"
+    yield "negative_grpo", over_seeds(np.mean, grpo.arrays["negative"], seed=0), "share of episodes"
     yield "negative_base", bootstrap(np.mean, base.arrays["negative"][0], seed=0), "share of episodes"
     for name in ("base", "grpo"):
         rows = read_arrays(name, ROWS)
@@ -99,14 +99,14 @@ def other_tasks() -> Found:
     """C9: J after eight episodes on tasks that nobody was trained on, MRT minus GRPO; each and their mean."""
     pairs = {task: _pair(_arm("mrt"), _arm("grpo"), f"value_{task}", OTHER_EPISODES) for task in OTHER_TASKS}
     for task, pair in pairs.items():
-        yield f"lead_{task}", bootstrap_nested(difference, *pair, seed=0), PROBABILITY
+        yield f"lead_{task}", over_seeds(difference, *pair, seed=0), PROBABILITY
     mrt, grpo = (np.concatenate([pair[i] for pair in pairs.values()], axis=1) for i in (0, 1))
     weights = np.concatenate([np.full_like(own, 1 / own.shape[1]) for own, _ in pairs.values()], axis=1)
 
     def lead(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> float:
         return float(np.average(a - b, weights=weight))
 
-    yield "lead_other_tasks", bootstrap_nested(lead, mrt, grpo, weights, seed=0), PROBABILITY
+    yield "lead_other_tasks", over_seeds(lead, mrt, grpo, weights, seed=0), PROBABILITY
 
 
 def bases() -> Found:
@@ -115,10 +115,10 @@ def bases() -> Found:
     for name in ("weak", "strong"):
         own = arm_runs(_arm("mrt").run.arm, base=name), arm_runs("untrained", base=name)
         pairs[name] = _pair(*own, "value", TRAIN_BUDGET)
-        yield f"gain_{name}", bootstrap_nested(difference, *pairs[name], seed=0), PROBABILITY
+        yield f"gain_{name}", over_seeds(difference, *pairs[name], seed=0), PROBABILITY
     seeds = min(len(own) for own, _ in pairs.values())
     weak, strong = ((own - start)[:seeds] for own, start in pairs.values())
-    yield "gain_weak_minus_strong", bootstrap_nested(difference, weak, strong, seed=0), PROBABILITY
+    yield "gain_weak_minus_strong", over_seeds(difference, weak, strong, seed=0), PROBABILITY
 
 
 def controls() -> Found:
@@ -161,11 +161,11 @@ def _pair(arm: ArmRuns, rival: ArmRuns, name: str, at: int | None = None) -> tup
 
 
 def _lead(arm: ArmRuns, rival: ArmRuns, name: str, at: int) -> Interval:
-    return bootstrap_nested(difference, *_pair(arm, rival, name, at), seed=0)
+    return over_seeds(difference, *_pair(arm, rival, name, at), seed=0)
 
 
 def _ratio(arm: ArmRuns, rival: ArmRuns) -> Interval:
-    return bootstrap_nested(_quotient, *_pair(arm, rival, "thought_tokens"), seed=0)
+    return over_seeds(_quotient, *_pair(arm, rival, "thought_tokens"), seed=0)
 
 
 def _forced(arm: ArmRuns) -> dict[str, np.ndarray]:
@@ -190,7 +190,7 @@ def _tokens_ratio(arm: ArmRuns, kinds: tuple[str, ...]) -> Interval:
         facts = [run.facts[run.seeds.index(seed)] for seed in seeds]
         return np.array([sum(own[kind] for kind in kinds) for own in facts])
 
-    return bootstrap(_quotient, spent(arm), spent(grpo), seed=0)
+    return over_seeds(_quotient, spent(arm), spent(grpo), seed=0, axes=("seeds",))
 
 
 def _policy_tokens(rows: np.ndarray) -> np.ndarray:

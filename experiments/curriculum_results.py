@@ -14,7 +14,7 @@ from experiments.load import arm_runs
 from experiments.measure import EPISODES, REGRET_BUDGETS
 from experiments.records import read_arrays, read_facts, write_table
 from experiments.statistics import difference
-from mrt_lib.measure.stats import Interval, bootstrap_means, bootstrap_nested
+from mrt_lib.measure.stats import Interval, means_over_seeds, over_seeds
 from tools.summary import SUMMARY, record
 
 TABLE = Path("data/results/curriculum.csv")
@@ -85,7 +85,7 @@ def _rows(arm: str, training: str, own: Trained) -> Iterator[tuple]:
         ("J", range(EPISODES + 1), own.value),
         ("regret_oracle", REGRET_BUDGETS, own.regret_oracle),
     ):
-        for x, mean in zip(xs, bootstrap_means(array, seed=0), strict=True):
+        for x, mean in zip(xs, means_over_seeds(array, seed=0), strict=True):
             yield arm, training, metric, x, mean.value, mean.low, mean.high, len(array), own.tokens
 
 
@@ -113,4 +113,4 @@ def _difference_of_effects(own: np.ndarray, other: np.ndarray, a: np.ndarray, b:
 
 
 def _nested(statistic: Callable[..., float], *samples: np.ndarray) -> Interval:
-    return bootstrap_nested(statistic, *samples, seed=0)
+    return over_seeds(statistic, *samples, seed=0)

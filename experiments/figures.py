@@ -20,7 +20,7 @@ from experiments.plan import ARMS, BUDGETS
 from experiments.test_time_plots import draw_test_time
 from experiments.test_time_results import TABLE
 from mrt_lib import plots
-from mrt_lib.measure.stats import Interval, bootstrap, bootstrap_means
+from mrt_lib.measure.stats import Interval, means_over_seeds, over_seeds
 from mrt_lib.tasks import RootSearch
 from recipes.backtracking.plots import draw_accuracy
 from tools.pictures import smaller_png
@@ -96,7 +96,7 @@ def _values(arms: list[ArmRuns]) -> Figure:
     """J against episodes."""
     frames = [_optimum()]
     for arm in arms:
-        found = bootstrap_means(arm.arrays["value"], seed=0)
+        found = means_over_seeds(arm.arrays["value"], seed=0)
         frames.append(_frame(arm, list(range(EPISODES + 1)), found))
     figure, ax = plt.subplots(figsize=(7.6, 3.8))
     plots.draw_curves(pd.concat(frames), "episodes of thought", "value J, probability", ax=ax)
@@ -111,7 +111,7 @@ def _gains(base: ArmRuns, arms: list[ArmRuns]) -> Figure:
     """Gain over the base at the training budget, sorted, with the number of seeds."""
     start = base.arrays["value"][0, :, BUDGET]
     leads = [arm.arrays["value"][..., BUDGET] - start for arm in arms]
-    found = [bootstrap_means(lead[..., None], seed=0)[0] for lead in leads]
+    found = [means_over_seeds(lead[..., None], seed=0)[0] for lead in leads]
     gains = sorted(zip(found, arms, strict=True), key=lambda pair: pair[0].value)
     figure, ax = plt.subplots(figsize=(7.6, 0.7 + 0.34 * len(gains)))
     for row, (gain, arm) in enumerate(gains):
@@ -145,7 +145,7 @@ def _learning(arms: list[ArmRuns]) -> Figure:
 def _over_seeds(values: np.ndarray) -> Interval:
     """Mean over seeds; of one seed without an interval."""
     if len(values) > 1:
-        return bootstrap(np.mean, values, seed=0)
+        return over_seeds(np.mean, values, seed=0, axes=("seeds",))
     return Interval(float(values[0]), float("nan"), float("nan"), 1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import REGRET_BUDGETS, TOKEN_GRID
 from experiments.statistics import fewer_tokens
-from mrt_lib.measure.stats import Interval, bootstrap, bootstrap_nested
+from mrt_lib.measure.stats import Interval, over_seeds
 from tools.summary import record
 
 COMMAND = "make results"
@@ -53,7 +53,7 @@ def write_headline() -> None:
     _record("gain_ratio_equal_time", equal_time_ratio(best, grpo, base), "times the gain")
     _record("tokens_to_grpo_best", tokens_to_best(best, grpo), "share of GRPO's tokens")
     share = np.array([f["prove_seconds"] / f["seconds"] for f in best.facts])
-    _record("exact_share_of_step", bootstrap(np.mean, share, seed=0), "share of a step")
+    _record("exact_share_of_step", _by_seed(np.mean, share), "share of a step")
 
 
 def gain_ratio(arm: ArmRuns, rival: ArmRuns, base: ArmRuns, episodes: int) -> Interval:
@@ -102,7 +102,7 @@ def equal_time_ratio(arm: ArmRuns, rival: ArmRuns, base: ArmRuns) -> Interval:
         return float(a), float(b)
 
     pairs = np.array([at_equal_time(seed) for seed in seeds])
-    return bootstrap(ratio_of_gains, pairs[:, 0], pairs[:, 1], np.full(len(seeds), start), seed=0)
+    return _by_seed(ratio_of_gains, pairs[:, 0], pairs[:, 1], np.full(len(seeds), start))
 
 
 def tokens_to_best(arm: ArmRuns, rival: ArmRuns) -> Interval:
@@ -117,7 +117,7 @@ def tokens_to_best(arm: ArmRuns, rival: ArmRuns) -> Interval:
         return float(reached.tokens.min() / best.tokens) if len(reached) else float("inf")
 
     shares = np.array([share(seed) for seed in seeds])
-    return bootstrap(np.mean, shares, seed=0)
+    return _by_seed(np.mean, shares)
 
 
 def paired(arm: ArmRuns, rival: ArmRuns, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +131,11 @@ def ratio_of_gains(arm: np.ndarray, rival: np.ndarray, base: np.ndarray) -> floa
 
 
 def _nested(statistic: Callable[..., float], *samples: np.ndarray) -> Interval:
-    return bootstrap_nested(statistic, *samples, seed=0)
+    return over_seeds(statistic, *samples, seed=0)
+
+
+def _by_seed(statistic: Callable[..., float], *samples: np.ndarray) -> Interval:
+    return over_seeds(statistic, *samples, seed=0, axes=("seeds",))
 
 
 def _record(name: str, found: Interval, unit: str) -> None:

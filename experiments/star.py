@@ -24,7 +24,7 @@ from experiments.statistics import difference
 from mrt_lib import Reasoner, TrainConfig, Trainer
 from mrt_lib.arms import ImitationArm, MRTSTaR, STaR
 from mrt_lib.files import sha256
-from mrt_lib.measure.stats import bootstrap_nested
+from mrt_lib.measure.stats import over_seeds
 from mrt_lib.provenance import provenance
 from mrt_lib.training import loop
 from mrt_lib.training.config import Imitation
@@ -180,7 +180,7 @@ def write_headline(runs: Path = RUNS, path: Path = SUMMARY) -> None:
 
 
 def _record(name: str, statistic: Callable[..., float], unit: str, path: Path, *samples: np.ndarray) -> None:
-    record(f"i4.{name}", bootstrap_nested(statistic, *samples, seed=0), unit, COMMAND, path)
+    record(f"i4.{name}", over_seeds(statistic, *samples, seed=0), unit, COMMAND, path)
 
 
 def _validated(run: StarRun, runs: Path) -> float:

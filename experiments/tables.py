@@ -13,7 +13,7 @@ from experiments.load import ArmRuns, arm_runs, logs, tuning_frame
 from experiments.measure import EPISODES, OTHER_EPISODES, REGRET_BUDGETS, TOKEN_GRID, VOTES
 from experiments.plan import ARMS, PLENTY, STEPS
 from experiments.records import TOTALS, write_table
-from mrt_lib.measure.stats import bootstrap_means
+from mrt_lib.measure.stats import means_over_seeds
 from mrt_lib.measure.voting import majority_at_k
 
 TABLES = Path("data/results")
@@ -52,7 +52,7 @@ def arm_rows(arm: ArmRuns) -> Iterator[tuple]:
     run = arm.run
     own = (run.arm, run.base, run.task, run.steps, run.prompts * run.group)
     for metric, xs, array in _metrics(arm):
-        for x, found in zip(xs, bootstrap_means(array, seed=0), strict=True):
+        for x, found in zip(xs, means_over_seeds(array, seed=0), strict=True):
             yield (*own, metric, x, found.value, found.low, found.high, len(array))
     log = logs(arm).groupby("seed") if run.steps else None
     for name in TOTALS:

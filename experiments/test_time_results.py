@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.records import read_arrays, read_facts, write_table
-from mrt_lib.measure.stats import Interval, bootstrap, bootstrap_means
+from mrt_lib.measure.stats import Interval, bootstrap, means_over_seeds
 from mrt_lib.test_time import Outcome
 from tools.summary import record
 
@@ -36,7 +36,7 @@ def table(rows: Path = ROWS) -> pd.DataFrame:
     for name in MODELS:
         for key, array in read_arrays(name, rows).items():
             own = dict(zip(KINDS, array.mean(1).tolist(), strict=True))
-            accuracy = bootstrap_means(array[0][None, :, None], seed=0)[0]
+            accuracy = means_over_seeds(array[0][None, :, None], seed=0)[0]
             where = dict(zip(("model", "method", "knob"), (name, *key.split(":")), strict=True))
             ends = {"low": accuracy.low, "high": accuracy.high, "tokens": float(_tokens(array).mean())}
             frames.append({**where, "accuracy": own.pop("right"), **ends, **own})

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from mrt_lib.measure.progress import known_from, piecewise_constant, useful_until
 from mrt_lib.measure.regret import VOTES, value_at, vote_regret
-from mrt_lib.measure.stats import bootstrap, bootstrap_means
+from mrt_lib.measure.stats import bootstrap, means_over_seeds
 from mrt_lib.measure.voting import majority_at_k
 from mrt_lib.reporting.measured import Example, Measured, Overthinking, Thought
 from mrt_lib.reporting.observation import Observation
@@ -173,5 +173,5 @@ def _ratio(name: str, observation: Observation, part: ArrayLike, whole: ArrayLik
 
 def _means(name: str, samples: np.ndarray, seed: int, **where: Sequence[Any]) -> list[Measured]:
     """One number per column of `samples`, each with its place."""
-    found = zip(bootstrap_means(samples[None], seed=seed), *where.values(), strict=True)
+    found = zip(means_over_seeds(samples[None], seed=seed), *where.values(), strict=True)
     return [Measured(name, **vars(mean), **dict(zip(where, at, strict=True))) for mean, *at in found]
