@@ -18,13 +18,18 @@ STEPS, PROMPTS, GROUP = 160, 8, 4
 PLENTY = {"steps": 80, "prompts": 32, "group": 8}
 RATES = (7e-4, 1.5e-3, 3e-3)
 TUNING_SEED = 1000
+FINE_RATES = (3.5e-4, 7e-4, 1e-3, 1.5e-3)
+FINE_SEEDS = range(1010, 1013)
 TASKS = {task.name: task for task in SHIPPED}
 BUDGETS = {"root_search_31": 4, "root_search_63": 5}
 HEADLINE = ("grpo", "grpo_exact", "mrt_regret_to_go", "mrt_log_progress")
+RATE_CONTROLS = ("grpo_exact_at_mrt_rate", "grpo_at_mrt_rate", "mrt_regret_to_go_at_grpo_rate")
+ON_WEAK = HEADLINE[:3]
 FIVE_SEEDS = ("mrt_progress", "mrt_offline", "mrt_online_4", "length_penalty_0.3")
 SLOWEST = "mrt_online_16"
 
 UNSCALED, SEQUENCE_MEAN = "unscaled", "sequence_mean"
+LOSSES = (True, False, SEQUENCE_MEAN)
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,14 @@ class ArmSpec:
         knobs: the value at which learning rates are tried, and two others to try at the best rate.
         like: the arm whose tuned learning rate and knob are taken over instead.
         rate_of: the arm whose tuned learning rate is taken, in a control of the rate.
+        fine: other values of the knob, tried in the fine tuning at its best rate.
     """
 
     build: Callable[[Any], Arm]
     knobs: tuple[Any, ...] = ()
     like: str = ""
     rate_of: str = ""
+    fine: tuple[Any, ...] = ()
 
 
 def _scaled(build: Callable[..., Arm]) -> Callable[[Any], Arm]:
@@ -72,7 +79,8 @@ def _length_penalty(weight: float, correct_only: bool = True) -> ArmSpec:
 
 
 def _exact(rule: str, alpha: float) -> ArmSpec:
-    return ArmSpec(_paid(MRTExact, alpha, rule=rule), (alpha, 4 * alpha, UNSCALED))
+    fine = (alpha, alpha / 2, alpha / 4)
+    return ArmSpec(_paid(MRTExact, alpha, rule=rule), (alpha, 4 * alpha, UNSCALED), fine=fine)
 
 
 def _online(branches: int, rule: str = "progress") -> ArmSpec:
@@ -83,8 +91,8 @@ def _online(branches: int, rule: str = "progress") -> ArmSpec:
 
 
 ARMS: dict[str, ArmSpec] = {
-    "grpo": ArmSpec(_scaled(GRPO), (True, False, SEQUENCE_MEAN)),
-    "grpo_exact": ArmSpec(_scaled(GRPOExact), (True, False, SEQUENCE_MEAN)),
+    "grpo": ArmSpec(_scaled(GRPO), LOSSES, fine=LOSSES),
+    "grpo_exact": ArmSpec(_scaled(GRPOExact), LOSSES, fine=LOSSES),
     "mrt_regret_to_go": _exact("regret_to_go", 2.0),
     "mrt_log_progress": _exact("log_progress", 0.5),
     "mrt_progress": _exact("progress", 2.0),
@@ -171,8 +179,58 @@ def tuning_runs(arm: str, runs: Path = RUNS) -> list[Run]:
 
 
 def weak_grid() -> list[Run]:
-    """The settings that tuning tried for the arms without progress, tried on the weak base as well."""
-    return [replace(run, base="weak") for arm in ("grpo", "grpo_exact") for run in tuning_runs(arm)]
+    """The settings that tuning tried on the main base, tried on the weak base as well."""
+    return [run for arm in ON_WEAK for run in _weak_tuning(arm)]
+
+
+def _weak_tuning(arm: str, runs: Path = RUNS) -> list[Run]:
+    return [replace(run, base="weak") for run in tuning_runs(arm, runs)]
+
+
+def chosen_on_weak(arm: str, runs: Path = RUNS) -> Run | None:
+    """The best setting on the weak base, under the name of the control that has this setting; or None."""
+    best = _best(_weak_tuning(arm, runs), runs)
+    return replace(best, arm=_named(best, runs)) if best else None
+
+
+def fine_tuning(arm: str, runs: Path = RUNS) -> list[list[Run]]:
+    """Six settings, three seeds each: four rates at the chosen knob, then two other knobs at the best."""
+    first = chosen(arm, runs)
+    if first is None:
+        return []
+    rates = [_over_seeds(replace(first, rate=rate)) for rate in FINE_RATES]
+    best = _best_setting(rates, runs)
+    knobs = [knob for knob in ARMS[arm].fine if knob != first.knob]
+    return rates + [_over_seeds(replace(best, knob=knob)) for knob in knobs] if best else rates
+
+
+def finely_chosen(arm: str, runs: Path = RUNS) -> Run | None:
+    """The best of the fine tuning, under the name of the control that has this setting; or None."""
+    grid = fine_tuning(arm, runs)
+    best = _best_setting(grid, runs) if len(grid) > len(FINE_RATES) else None
+    return replace(best, arm=_named(best, runs)) if best else None
+
+
+def _over_seeds(setting: Run) -> list[Run]:
+    return [replace(setting, seed=seed) for seed in FINE_SEEDS]
+
+
+def _best_setting(grid: list[list[Run]], runs: Path) -> Run | None:
+    """The setting with the highest validation J_4 over its seeds; None if a run is missing."""
+    facts = [[read_facts(run.name, runs) for run in setting] for setting in grid]
+    if not all(all(own) for own in facts):
+        return None
+    scores = [sum(f["validation_J4"] for f in own if f) for own in facts]
+    return grid[scores.index(max(scores))][0]
+
+
+def _named(run: Run, runs: Path) -> str:
+    """The control of the rate whose runs have this setting, or the arm's own name."""
+    for name in RATE_CONTROLS:
+        control = chosen(name, runs)
+        if ARMS[name].like == run.arm and control and (control.knob, control.rate) == (run.knob, run.rate):
+            return name
+    return run.arm
 
 
 def chosen(arm: str, runs: Path = RUNS) -> Run | None:
@@ -203,7 +261,8 @@ def plan() -> list[Run]:
     tuned = [arm for arm in ARMS if ARMS[arm].knobs]
     rest = [arm for arm in ARMS if arm not in HEADLINE]
     sparse = Run("untrained", None, 0.0, 0, "base", 0, "root_search_63")
-    order = [Run("untrained", None, 0.0, 0, base, 0) for base in ("base", "weak", "strong")] + [sparse]
+    order = _fair_control()
+    order += [Run("untrained", None, 0.0, 0, base, 0) for base in ("base", "weak", "strong")] + [sparse]
     order += [run for arm in HEADLINE for run in tuning_runs(arm)] + _by_seed(HEADLINE, range(5))
     order += [run for arm in tuned for run in tuning_runs(arm)]
     order += _by_seed([arm for arm in rest if arm != SLOWEST], range(3)) + _by_seed(HEADLINE, range(5, 10))
@@ -212,6 +271,16 @@ def plan() -> list[Run]:
     order += _by_seed(("grpo",), range(3), steps=3 * STEPS) + _elsewhere(HEADLINE)
     order += _by_seed(HEADLINE, range(3), **PLENTY)
     return list(dict.fromkeys(order))
+
+
+def _fair_control() -> list[Run]:
+    """Does credit add to a tuned outcome? Equal rates, each arm tuned on the weak base, a finer tuning."""
+    order = _by_seed(RATE_CONTROLS, range(3, 10)) + weak_grid()
+    on_weak = [best for arm in ON_WEAK if (best := chosen_on_weak(arm))]
+    order += [replace(best, seed=n) for n in range(5) for best in on_weak]
+    order += [run for arm in HEADLINE for setting in fine_tuning(arm) for run in setting]
+    fine = [best for arm in HEADLINE if (best := finely_chosen(arm))]
+    return order + [replace(best, seed=n) for n in range(10) for best in fine]
 
 
 def _elsewhere(arms: Sequence[str]) -> list[Run]:
