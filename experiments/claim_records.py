@@ -36,9 +36,13 @@ def write_records(path: Path = SUMMARY) -> None:
 
 
 def gains() -> Found:
-    """C1, C2: J at the training budget, and tokens for the base's J there."""
-    mrt, base = _arm("mrt"), _arm("untrained")
-    yield "gain_difference", _lead(mrt, _arm("grpo"), "value", TRAIN_BUDGET), PROBABILITY
+    """C1, C2: J at the training budget; tokens for GRPO's J after 2, 4 and 8 episodes, for the base's."""
+    mrt, base, grpo = _arm("mrt"), _arm("untrained"), _arm("grpo")
+    yield "gain_difference", _lead(mrt, grpo, "value", TRAIN_BUDGET), PROBABILITY
+    for place, k in enumerate((2, 4, 8), start=1):
+        saved = partial(fewer_tokens, grid=TOKEN_GRID, budget=REGRET_BUDGETS[place])
+        found = over_seeds(saved, *_pair(mrt, grpo, "at_tokens"), seed=0)
+        yield f"token_efficiency_{k}_episodes", found, "times fewer tokens"
     fewer = partial(fewer_tokens, grid=TOKEN_GRID, budget=REGRET_BUDGETS[AT_BUDGET])
     efficiency = over_seeds(fewer, *_pair(mrt, base, "at_tokens"), seed=0)
     yield "token_efficiency_base", efficiency, "times fewer tokens"
@@ -70,6 +74,8 @@ def episodes() -> Found:
     """C5: share of episodes that lower J; a vote after four episodes against thinking on at its tokens."""
     base, grpo = _arm("untrained"), _arm("grpo")
     yield "negative_grpo", over_seeds(np.mean, grpo.arrays["negative"], seed=0), "share of episodes"
+    risen = over_seeds(difference, *_pair(grpo, base, "negative"), seed=0)
+    yield "negative_grpo_minus_base", risen, "share of episodes"
     yield "negative_base", bootstrap(np.mean, base.arrays["negative"][0], seed=0), "share of episodes"
     for name in ("base", "grpo"):
         rows = read_arrays(name, ROWS)
@@ -96,7 +102,9 @@ def lengths() -> Found:
 
 
 def other_tasks() -> Found:
-    """C9: J after eight episodes on tasks that nobody was trained on, MRT minus GRPO; each and their mean."""
+    """C9: J after eight episodes on other tasks, MRT minus GRPO; shares of the gain kept there."""
+    for task in OTHER_TASKS:
+        yield f"retained_difference_{task}", _retained(task), "share of the gain"
     pairs = {task: _pair(_arm("mrt"), _arm("grpo"), f"value_{task}", OTHER_EPISODES) for task in OTHER_TASKS}
     for task, pair in pairs.items():
         yield f"lead_{task}", over_seeds(difference, *pair, seed=0), PROBABILITY
@@ -107,6 +115,33 @@ def other_tasks() -> Found:
         return float(np.average(a - b, weights=weight))
 
     yield "lead_other_tasks", over_seeds(lead, mrt, grpo, weights, seed=0), PROBABILITY
+
+
+def _retained(task: str) -> Interval:
+    """Gain on another task / gain on the training task, both after eight episodes, MRT minus GRPO.
+
+    Problems of different tasks are different ones, so the interval is over seeds.
+    """
+    base, arms = _arm("untrained"), _pair_of_arms("mrt", "grpo")
+    gains = [
+        [
+            own[name][..., OTHER_EPISODES].mean(1) - base.arrays[name][0, :, OTHER_EPISODES].mean()
+            for own in arms
+        ]
+        for name in (f"value_{task}", "value")
+    ]
+
+    def kept(*gains: np.ndarray) -> float:
+        there_mrt, there_grpo, here_mrt, here_grpo = (own.mean() for own in gains)
+        return float(there_mrt / here_mrt - there_grpo / here_grpo)
+
+    return over_seeds(kept, *gains[0], *gains[1], seed=0, axes=("seeds",))
+
+
+def _pair_of_arms(*names: str) -> list[dict[str, np.ndarray]]:
+    """The arrays of several arms for their common seeds."""
+    arms = [_arm(name) for name in names]
+    return [arm.only([s for s in arm.seeds if all(s in other.seeds for other in arms)]) for arm in arms]
 
 
 def bases() -> Found:

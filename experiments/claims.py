@@ -32,6 +32,7 @@ class Claim:
         paper: the paper's number.
         authors_rerun: the number of the authors' own re-run (version 0.1), or "none".
         parts: the records behind it; the claim holds if all parts with a threshold do.
+        arm: which arms the numbers are about.
         why: one sentence about our numbers, in which every number is a field.
         link: file of the experiment, from the repository's root.
     """
@@ -41,6 +42,7 @@ class Claim:
     paper: str
     authors_rerun: str
     parts: tuple[Part, ...]
+    arm: str
     why: str
     link: str
 
@@ -55,7 +57,7 @@ CLAIMS = read_claims()
 
 
 def table(summary: Summary) -> list[dict[str, str]]:
-    """One row for each claim: id, claim, paper, authors_rerun, ours, others, verdict, why, link.
+    """One row for each claim: id, claim, arm, paper, authors_rerun, ours, others, verdict, why, link.
 
     `ours` are the deciding numbers with their intervals, `others` what stands beside them.
     """
@@ -96,6 +98,7 @@ def _row(claim: Claim, summary: Summary) -> dict[str, str]:
     return {
         "id": claim.id,
         "claim": claim.claim,
+        "arm": claim.arm,
         "paper": claim.paper,
         "authors_rerun": claim.authors_rerun,
         "ours": "; ".join(_shown(part, summary) for part in _deciding(claim)),

@@ -100,6 +100,8 @@ def numbers(found: dict[tuple[str, str], Trained]) -> dict[str, tuple[Interval, 
     for arm in several:
         result[f"curriculum_regret_{arm}"] = _nested(difference, *regrets(arm, "2_then_8", "only_8")), regret
         result[f"short_vs_long_regret_{arm}"] = _nested(difference, *regrets(arm, "only_2", "only_8")), regret
+        twice = _nested(difference, *regrets(arm, MAIN, "only_8"))
+        result[f"half_vs_twice_regret_{arm}"] = twice, regret
         last = [found[arm, training].value[..., EPISODES] for training in ("2_then_8", "only_8")]
         result[f"curriculum_J{EPISODES}_{arm}"] = _nested(difference, *last), "probability"
     if len({len(found[arm, MAIN].value) for arm in several}) == 1 and len(several) == len(ARMS):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import REGRET_BUDGETS, TOKEN_GRID
@@ -105,10 +106,16 @@ def equal_time_ratio(arm: ArmRuns, rival: ArmRuns, base: ArmRuns) -> Interval:
     return _by_seed(ratio_of_gains, pairs[:, 0], pairs[:, 1], np.full(len(seeds), start))
 
 
-def tokens_to_best(arm: ArmRuns, rival: ArmRuns) -> Interval:
-    """Of the tokens that the rival generated up to its best validation J, the share that the arm needs."""
+def tokens_to_best(arm: ArmRuns, rival: ArmRuns, read: bool = False) -> Interval:
+    """Of the tokens that the rival generated up to its best validation J, the share that the arm needs.
+
+    `read`: with those that the prover read or sampled.
+    """
     seeds = [s for s in arm.seeds if s in rival.seeds]
-    own, other = (logs(a).dropna(subset="validation_J4") for a in (arm, rival))
+    frames = [logs(a) for a in (arm, rival)]
+    if read:
+        frames = [f.assign(tokens=f.tokens + f.groupby("seed").prover_tokens.cumsum()) for f in frames]
+    own, other = (frame.dropna(subset="validation_J4") for frame in frames)
 
     def share(seed: int) -> float:
         a, b = own[own.seed == seed], other[other.seed == seed]
@@ -126,8 +133,10 @@ def paired(arm: ArmRuns, rival: ArmRuns, name: str) -> tuple[np.ndarray, np.ndar
     return arm.only(seeds)[name], rival.only(seeds)[name]
 
 
-def ratio_of_gains(arm: np.ndarray, rival: np.ndarray, base: np.ndarray) -> float:
-    return float((arm.mean() - base.mean()) / (rival.mean() - base.mean()))
+def ratio_of_gains(arm: ArrayLike, rival: ArrayLike, base: ArrayLike) -> float:
+    """Mean gain of the arm over the base / mean gain of the rival."""
+    own, other, start = (float(np.mean(values)) for values in (arm, rival, base))
+    return (own - start) / (other - start)
 
 
 def _nested(statistic: Callable[..., float], *samples: np.ndarray) -> Interval:

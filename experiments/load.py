@@ -50,8 +50,12 @@ def arm_runs(arm: str, runs: Path = RUNS, **setting: Any) -> ArmRuns | None:
         return None
     if arm == "untrained":
         setting |= {"steps": 0, "prompts": PROMPTS, "group": GROUP}
-    candidates = [replace(best, arm=arm, seed=seed, **setting) for seed in range(100)]
-    found = [run for run in candidates if run.done(runs)]
+    return setting_runs(replace(best, arm=arm, **setting), runs)
+
+
+def setting_runs(setting: Run, runs: Path = RUNS) -> ArmRuns | None:
+    """All tested seeds of this setting, or None if there is none."""
+    found = [run for n in range(100) if (run := replace(setting, seed=n)).done(runs)]
     if not found:
         return None
     arrays = [read_arrays(run.name, runs) for run in found]

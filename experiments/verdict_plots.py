@@ -11,18 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.verdicts import DIFFERS, INCONCLUSIVE, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
+from experiments.verdicts import DIFFERS, INCONCLUSIVE, MIXED, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 
 # verdict: (colour, marker, sign)
 LOOKS: dict[str, tuple[str, str, str]] = {
     REPRODUCED: ("#157f6b", "o", "✔"),
     DIFFERS: ("#2f6db3", "D", "≠"),
+    MIXED: ("#7a4fa3", "P", "±"),
     INCONCLUSIVE: ("#c79a1e", "s", "?"),
     NOT_REPRODUCED: ("#b33951", "X", "✘"),
     NOT_MEASURED: ("#9a9a9a", "", "–"),
 }
 COLUMNS = {
     "claim": "the paper claims",
+    "arm": "arm",
     "paper": "paper",
     "authors_rerun": "authors' re-run",
     "ours": "ours",
@@ -35,7 +37,7 @@ def claims_html(table: pd.DataFrame, root: str = "..") -> str:
     """The table of claims as HTML, its ids linked to the experiments.
 
     Args:
-        table: rows id, claim, paper, authors_rerun, ours, verdict, why, link, as in
+        table: rows id, claim, arm, paper, authors_rerun, ours, verdict, why, link, as in
             `data/results/claims.csv`.
         root: of the repository, as the page that shows the table sees it.
     """

@@ -10,9 +10,10 @@ NOT_MEASURED = "not measured"
 NOT_REPRODUCED = "not reproduced"
 INCONCLUSIVE = "inconclusive"
 DIFFERS = "differs"
+MIXED = "mixed"
 REPRODUCED = "reproduced"
-# From the worst to the best; a claim of several parts is only as good as its worst part.
-VERDICTS = (NOT_MEASURED, NOT_REPRODUCED, INCONCLUSIVE, DIFFERS, REPRODUCED)
+# From the worst to the best.
+VERDICTS = (NOT_MEASURED, NOT_REPRODUCED, INCONCLUSIVE, MIXED, DIFFERS, REPRODUCED)
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,12 @@ class Part:
 
 
 def together(verdicts: Iterable[str]) -> str:
-    """The verdict of a claim with these parts: the worst of them.
+    """The verdict of a claim with these parts: the worst of them, or mixed if they point in both directions.
 
     Raises:
         ValueError: no part, or an unknown verdict.
     """
-    return VERDICTS[min(VERDICTS.index(verdict) for verdict in verdicts)]
+    found = list(verdicts)
+    worst = VERDICTS[min(VERDICTS.index(verdict) for verdict in found)]
+    agrees = any(verdict in (DIFFERS, REPRODUCED) for verdict in found)
+    return MIXED if worst == NOT_REPRODUCED and agrees else worst

@@ -15,6 +15,7 @@ from experiments.verdict_plots import LOOKS, claims_html, draw_verdicts
 from experiments.verdicts import (
     DIFFERS,
     INCONCLUSIVE,
+    MIXED,
     NOT_MEASURED,
     NOT_REPRODUCED,
     REPRODUCED,
@@ -74,6 +75,8 @@ def test_a_claim_is_as_good_as_its_worst_part():
     assert together([REPRODUCED, DIFFERS]) == DIFFERS
     assert together([DIFFERS, INCONCLUSIVE, REPRODUCED]) == INCONCLUSIVE
     assert together([INCONCLUSIVE, NOT_REPRODUCED]) == NOT_REPRODUCED
+    assert together([NOT_REPRODUCED, INCONCLUSIVE, REPRODUCED]) == MIXED
+    assert together([DIFFERS, NOT_REPRODUCED]) == MIXED
     assert together([NOT_REPRODUCED, NOT_MEASURED]) == NOT_MEASURED
 
 
@@ -169,8 +172,8 @@ def test_figure_and_table_show_every_verdict_in_words():
     figure = draw_verdicts(pd.DataFrame(rows))
     assert [len(ax.get_yticks()) for ax in figure.axes] == [4, 4]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert set(legend) == set(VERDICTS) - {NOT_MEASURED}
+    assert set(legend) == set(VERDICTS) - {NOT_MEASURED, MIXED}
     plt.close(figure)
-    shown = claims_html(pd.DataFrame(table({})).assign(verdict=[*LOOKS] + [NOT_MEASURED] * 14))
+    shown = claims_html(pd.DataFrame(table({})).assign(verdict=[*LOOKS] + [NOT_MEASURED] * 13))
     assert all(f"{sign} {verdict}" in shown for verdict, (_, _, sign) in LOOKS.items())
     assert shown.count("<tr>") == len(CLAIMS) + 1

@@ -82,12 +82,14 @@ def numbers() -> str:
 
 def claims(table: Path = ROOT / "data/results/claims.csv") -> str:
     """The claims that have a verdict, with the numbers that decided it."""
-    rows = ["| | the paper claims | verdict | ours |", "|---|---|---|---|"]
+    rows = ["| | the paper claims | arm | verdict | ours |", "|---|---|---|---|---|"]
     with table.open(newline="") as file:
         for row in csv.DictReader(file):
             if row["verdict"] != NOT_MEASURED:
                 link = f"[{row['id']}]({row['link']})"
-                rows.append(f"| {link} | {row['claim']} | **{row['verdict']}** | {row['ours']} |")
+                rows.append(
+                    f"| {link} | {row['claim']} | {row['arm']} | **{row['verdict']}** | {row['ours']} |"
+                )
     return "\n".join(rows)
 
 

@@ -1,9 +1,10 @@
-"""What stops a training run early: a budget that cannot be right, the user."""
+"""What a run is told before it learns, and what stops it early: a budget that cannot be right, the user."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from mrt_lib.arms.base import Policy, Rollout
+from mrt_lib.arms.credit import groups
+
+FEW = 0.05
 
 
 def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int | None) -> None:
@@ -37,6 +41,31 @@ def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int | Non
         raise ValueError(
             f"every thought was cut inside its first episode: thinking_tokens={budget} "
             "is less than one episode, raise it"
+        )
+
+
+def announce(rollouts: Sequence[Rollout]) -> None:
+    """Print what the first rollouts have to teach; warn where fewer than a twentieth of them do.
+
+    A group is mixed if its rewards are not all equal; in the others, silent ones, an outcome teaches nothing.
+    """
+    rewards = [{rollouts[i].reward for i in members} for members in groups(rollouts)]
+    mixed, ended = [len(own) > 1 for own in rewards], [r.trace.finished for r in rollouts if not r.stopped]
+    print(
+        f"before the first update: {sum(mixed)} of {len(mixed)} groups are mixed, "
+        f"{sum(ended)} of {len(ended)} thoughts ended within the budget"
+    )
+    if np.mean(mixed) < FEW:
+        warnings.warn(
+            f"{sum(mixed)} of {len(mixed)} groups are mixed, so the outcome can teach nothing: take easier "
+            "problems, a larger group or thinking_tokens, or an arm with exact values (MRTExact, GRPOExact)",
+            stacklevel=2,
+        )
+    if ended and np.mean(ended) < FEW:
+        warnings.warn(
+            f"{sum(ended)} of {len(ended)} thoughts ended by themselves, so nothing is learnt about when to "
+            "end: raise thinking_tokens, or check the template's end of a thought",
+            stacklevel=2,
         )
 
 

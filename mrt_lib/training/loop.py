@@ -36,7 +36,7 @@ from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.thoughts.traces import save_traces
 from mrt_lib.training.config import TrainConfig
-from mrt_lib.training.guards import check_budget, deferred_interrupt
+from mrt_lib.training.guards import announce, check_budget, deferred_interrupt
 from mrt_lib.training.lora import Learner
 from mrt_lib.training.supervised import imitate, warmup_cosine
 from mrt_lib.training.updates import rescored, token_row, update
@@ -99,7 +99,8 @@ class Trainer:
 
         Returns:
             step; what `describe` says of the rollouts, and `update` or `imitate` of the learning; tokens and
-            seconds of every phase; where the arm reinforces, learning_rate and mean absolute advantage.
+            seconds of every phase; where the arm reinforces, learning_rate, mean absolute advantage,
+            credited_tokens, all that the rollouts gave to learn from, idle_tokens, those without gradient.
 
         Raises:
             ValueError: the arm gave no rollouts, nothing is left to imitate, or the thinking budget does
@@ -121,6 +122,8 @@ class Trainer:
             check_rollouts(self.rollouts, len(problems) * self.config.group)
             if number == self.config.budget(number).start:
                 check_budget(self.policy, self.rollouts, None if imitates else horizon)
+            if number == 0:
+                announce(self.rollouts)
             kept = cast(ImitationArm, self.arm).keep(self.policy, self.rollouts, seed) if imitates else []
         updating = time.perf_counter()
         learnt = self._imitate(kept, seed) if imitates else self._reinforce(number, horizon)
@@ -225,7 +228,9 @@ class Trainer:
         limit = config.budget(step).thinking_tokens + config.answer_tokens
         learnt = update(self.learner, self.optimizer, rows, [r.group for r in self.rollouts], config, limit)
         size = float(np.mean(np.abs(np.concatenate(advantages))))
-        return {"learning_rate": rate, "advantage": size, **learnt, **gap}
+        own = [a[r.given :] for r, a in zip(self.rollouts, advantages, strict=True)]
+        idle = {"credited_tokens": sum(map(len, own)), "idle_tokens": sum(int((a == 0).sum()) for a in own)}
+        return {"learning_rate": rate, "advantage": size, **idle, **learnt, **gap}
 
     def _imitate(self, kept: Sequence[Rollout], seed: int) -> Row:
         if not kept:
@@ -276,6 +281,11 @@ def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], No
                 raise
             if len(trainer.log) % every == 0 or len(trainer.log) == config.steps:
                 _save(trainer, folder)
+    credited, idle = (
+        sum(row.get(f"{name}_tokens", 0) for row in trainer.log) for name in ("credited", "idle")
+    )
+    if credited:
+        print(f"{idle:,} of {credited:,} tokens to learn from had no gradient ({idle / credited:.0%})")
     return trainer.log
 
 

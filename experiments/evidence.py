@@ -1,0 +1,100 @@
+"""Does credit add to a tuned outcome, and what do the paper's own arms gain? `evidence.*` in the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from experiments.headline import TRAIN_BUDGET, gain_ratio, paired, ratio_of_gains, tokens_to_best
+from experiments.load import ArmRuns, arm_runs, setting_runs
+from experiments.plan import HEADLINE, chosen_on_weak, finely_chosen
+from experiments.statistics import difference
+from mrt_lib.measure.stats import Interval, over_seeds
+from tools.summary import SUMMARY, record
+
+COMMAND = "make results"
+FEWEST_SEEDS = 5
+RATIO, PROBABILITY = "times the gain", "probability"
+Found = Iterator[tuple[str, Interval, str]]
+
+
+def write_evidence(path: Path = SUMMARY) -> None:
+    """Record every number again whose runs are there."""
+    for part in (ratios, equal_rates, one_seed, tokens):
+        for name, found, unit in part():
+            record(f"evidence.{name}", found, unit, COMMAND, path)
+
+
+def tuned(arm: str) -> ArmRuns:
+    """The runs of the fine tuning's choice; of the first one before the fine one has its seeds."""
+    best = finely_chosen(arm)
+    found = setting_runs(best) if best else None
+    return found if found and len(found.seeds) >= FEWEST_SEEDS else _arm(arm)
+
+
+def ratios() -> Found:
+    """Gain of one arm over the base / gain of another, after as many episodes as in training."""
+    base, grpo, exact, mrt = _arm("untrained"), *(tuned(arm) for arm in HEADLINE[:3])
+    for name, own, rival in (
+        ("gain_ratio", mrt, grpo),
+        ("gain_ratio_exact_outcome", exact, grpo),
+        ("credit_over_exact_outcome", mrt, exact),
+        ("gain_ratio_paper", _arm("mrt_online_4"), grpo),
+        ("gain_ratio_paper_offline", _arm("mrt_offline"), grpo),
+    ):
+        yield name, gain_ratio(own, rival, base, TRAIN_BUDGET), RATIO
+    yield "credit_minus_exact_outcome", _lead(mrt, exact, TRAIN_BUDGET), PROBABILITY
+    weak = [setting_runs(best) for arm in HEADLINE[:3] if (best := chosen_on_weak(arm))]
+    start = arm_runs("untrained", base="weak")
+    if len(weak) == len(HEADLINE[:3]) and all(weak) and start:
+        outcome, noiseless, credit = weak
+        for name, own, rival in (
+            ("gain_ratio_weak", credit, outcome),
+            ("credit_over_exact_outcome_weak", credit, noiseless),
+        ):
+            yield name, gain_ratio(own, rival, start, TRAIN_BUDGET), RATIO
+
+
+def equal_rates() -> Found:
+    """Credit against the exact outcome, and against GRPO past the budget, at one learning rate for both."""
+    base, mrt, grpo = _arm("untrained"), _arm("mrt_regret_to_go"), _arm("grpo_at_mrt_rate")
+    low = gain_ratio(mrt, _arm("grpo_exact_at_mrt_rate"), base, TRAIN_BUDGET)
+    high = gain_ratio(_arm("mrt_regret_to_go_at_grpo_rate"), _arm("grpo_exact"), base, TRAIN_BUDGET)
+    yield "credit_over_exact_outcome_low_rate", low, RATIO
+    yield "credit_over_exact_outcome_high_rate", high, RATIO
+    yield "lead_equal_rate", _lead(mrt, grpo, TRAIN_BUDGET), PROBABILITY
+    yield "lead_equal_rate_2x", _lead(mrt, grpo, 2 * TRAIN_BUDGET), PROBABILITY
+
+
+def one_seed() -> Found:
+    """The first choice's gain ratio without leaning on one seed: of medians, and with each seed left out."""
+    base, mrt, grpo = _arm("untrained"), _arm("mrt_regret_to_go"), _arm("grpo")
+    own, rival = (value[..., TRAIN_BUDGET].mean(1) for value in paired(mrt, grpo, "value"))
+    start = base.arrays["value"][0, :, TRAIN_BUDGET].mean()
+
+    def of_medians(own: np.ndarray, rival: np.ndarray) -> float:
+        return ratio_of_gains(np.median(own), np.median(rival), start)
+
+    yield "gain_ratio_of_medians", over_seeds(of_medians, own, rival, seed=0, axes=("seeds",)), RATIO
+    left = [ratio_of_gains(np.delete(own, i), np.delete(rival, i), start) for i in range(len(own))]
+    whole = ratio_of_gains(own, rival, start)
+    yield "gain_ratio_leave_one_out", Interval(whole, min(left), max(left), len(own)), RATIO
+
+
+def tokens() -> Found:
+    """Tokens for GRPO's best validation J, with those that the prover reads, as a share of GRPO's."""
+    found = tokens_to_best(_arm("mrt_regret_to_go"), _arm("grpo"), read=True)
+    yield "tokens_to_grpo_best_read", found, "share of GRPO's tokens"
+
+
+def _arm(name: str) -> ArmRuns:
+    if (found := arm_runs(name)) is None:
+        raise FileNotFoundError(f"no committed runs of {name}; `make experiments` makes them")
+    return found
+
+
+def _lead(arm: ArmRuns, rival: ArmRuns, episodes: int) -> Interval:
+    own, other = paired(arm, rival, "value")
+    return over_seeds(difference, own[..., episodes], other[..., episodes], seed=0)
