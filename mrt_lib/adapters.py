@@ -78,16 +78,25 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     return facts
 
 
-def merged_weights(model: Any, adapted: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
-    """Name in the plain model, and W + (alpha / rank) B A or W, of every layer with an adapter, as new."""
+def adapted_layers(model: Any) -> dict[str, Any]:
+    """The layers with an adapter, by the name that the adapted weight has in the plain model."""
     from peft.tuners.lora import LoraLayer
 
-    for name, module in model.base_model.model.named_modules():
-        if isinstance(module, LoraLayer):
-            layer: Any = module
-            weight = layer.get_base_layer().weight.detach()
-            delta = layer.get_delta_weight("default").detach().to(weight.dtype) if adapted else 0
-            yield f"{name}.weight", weight + delta
+    found = [(n, m) for n, m in model.base_model.model.named_modules() if isinstance(m, LoraLayer)]
+    # Several adapted parameters of one module, such as a mixture's experts, are wrapped in each other.
+    return {f"{name.replace('.base_layer', '')}.{_parameter(layer)}": layer for name, layer in found}
+
+
+def merged_weights(model: Any, adapted: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name in the plain model, and W + (alpha / rank) B A or W, of every weight with an adapter, as new."""
+    for name, layer in adapted_layers(model).items():
+        weight = getattr(layer.get_base_layer(), _parameter(layer)).detach()
+        delta = layer.get_delta_weight("default").detach().to(weight.dtype) if adapted else 0
+        yield name, weight + delta
+
+
+def _parameter(layer: Any) -> str:
+    return getattr(layer, "parameter_name", "weight")
 
 
 @torch.no_grad()
