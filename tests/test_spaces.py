@@ -112,8 +112,8 @@ def test_an_answer_in_an_open_box_is_its_digits():
 def test_forced_texts_and_markers_are_to_the_letter(tokenizer, template):
     for text in (template.separator + template.forced_answer, *template.continue_markers, " " + BOX_OF_12):
         assert within(tokenizer, encode(tokenizer, text)) == text
-    step, thought = encode(tokenizer, "step"), encode(tokenizer, "step\n\n")
-    for ids, gap in ((step, template.separator), (thought, "")):
+    step, *ended = (encode(tokenizer, text) for text in ("step", "step\n\n", "日本…\n\n", "x…\n\n"))
+    for ids, gap in ((step, template.separator), *((ids, "") for ids in ended)):
         closing = template.closing_ids(tokenizer, Trace("p", [], ids, [len(ids)], False), 1)
         assert within(tokenizer, closing) == gap + template.forced_answer
 

@@ -120,11 +120,8 @@ class ExactProver:
                 answers = torch.zeros(branches, leaves, dtype=torch.float64)
                 answers.index_put_(tuple(packed[i].owners.T), log_probs.double(), accumulate=True)
                 log_value = answers.logsumexp(1).clamp(max=0.0).numpy()
-                read = (
-                    len(packed[i])
-                    if attends(self.reasoner.model)
-                    else sum(len(ids) for ids, _ in _separate(packed[i]))
-                )
+                apart = [] if attends(self.reasoner.model) else _separate(packed[i])
+                read = sum(len(ids) for ids, _ in apart) or len(packed[i])
                 results[i] = PrefixValues(np.exp(log_value), log_value, np.zeros(branches), read)
         return [results[i] for i in range(len(traces))]
 

@@ -78,7 +78,7 @@ class Template:
         if not question.strip():
             raise ValueError("the question is empty")
         text = self.prompt_text(question)
-        ids = _known(tokenizer, text, tokenizer(text, add_special_tokens=False)["input_ids"])
+        ids = list(_known(tokenizer, text, tokenizer(text, add_special_tokens=False)["input_ids"]))
         added = tokenizer("")["input_ids"][:1]
         return ids if added != [tokenizer.bos_token_id] or ids[:1] == added else added + ids
 
@@ -90,7 +90,8 @@ class Template:
         """Tokens that end the thought at prefix j: forced, unless the model itself has closed it there."""
         if trace.finished and trace.eos_id < 0 and j == trace.n_episodes:
             return encode(tokenizer, self.finished_answer)
-        tail = decode(tokenizer, trace.prefix(j)[-4:]) if j and self.separator else self.separator
+        last = trace.prefix(j)[-4:] if j and self.separator else []
+        tail = "".join(_within(tokenizer, [i]) for i in last) if last else self.separator
         gap = "" if tail.endswith(self.separator) else self.separator
         return encode(tokenizer, gap + self.forced_answer)
 
@@ -204,7 +205,7 @@ def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of `text` in the middle of another, without added special tokens or the space that some
     tokenizers put before a first word; ValueError for words the model lacks."""
-    return _known(tokenizer, text, _encoded(tokenizer, len(tokenizer), text))
+    return list(_known(tokenizer, text, _encoded(tokenizer, len(tokenizer), text)))
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
@@ -239,20 +240,18 @@ def _box_content(text: str) -> str:
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids without added special tokens; none if the model lacks a word."""
-    ids = _encoded(tokenizer, len(tokenizer), text)
-    return [] if _unknown(tokenizer, text, ids) else list(ids)
+    """The ids of `encode`; none if the model lacks a word."""
+    try:
+        return encode(tokenizer, text)
+    except ValueError:
+        return []
 
 
-def _known(tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int]) -> list[int]:
-    if _unknown(tokenizer, text, ids):
+def _known(tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int]) -> Sequence[int]:
+    # A byte-level tokenizer's unknown token is its end: it may be meant.
+    if tokenizer.unk_token_id in ids and str(tokenizer.unk_token) not in text:
         raise ValueError(f"the tokenizer has no token for a part of {text!r}")
-    return list(ids)
-
-
-def _unknown(tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int]) -> bool:
-    """Whether the model lacks a word; a byte-level tokenizer's unknown token is its end: it may be meant."""
-    return tokenizer.unk_token_id in ids and str(tokenizer.unk_token) not in text
+    return ids
 
 
 @lru_cache(maxsize=1024)  # provers ask for the same few texts at every prefix
