@@ -40,6 +40,7 @@ class Reasoner:
         tokenizer: of the model.
         template: the text around a thought.
         engine: what samples; with the weights of `model`.
+        eos_ids: the model's own end-of-text tokens: they too end thoughts and answers.
         name: folder or hub name, for reports and cards.
         adapter: after training with LoRA, the peft model whose merged weights `model` has; else None.
         facts: of that training: arm, task, template, base, numbers (`mrt_lib.adapters.write_facts`).
@@ -61,6 +62,7 @@ class Reasoner:
         self.template = template or find_template(tokenizer)
         self.template.check(tokenizer)
         self.engine: Engine = engine or TransformersEngine(model)
+        self.eos_ids = eos_ids(model, tokenizer)
         self.name = str(getattr(model, "name_or_path", "") or "")
         self.adapter: Any = None
         self.facts: Mapping[str, Any] = {}
@@ -159,11 +161,6 @@ class Reasoner:
     def close(self, trace: Trace, j: int) -> list[int]:
         """Token ids that end the thought at prefix j: forced, or the model's own end of a finished trace."""
         return self.template.closing_ids(self.tokenizer, trace, j)
-
-    @property
-    def eos_ids(self) -> tuple[int, ...]:
-        """The model's own end-of-text tokens, which end thoughts and answers beside the template's ends."""
-        return eos_ids(self.model, self.tokenizer)
 
     def ends(self, *texts: str) -> Stop:
         """What ends a generation: the tokens of these texts, and the model's own ends of text."""

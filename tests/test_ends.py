@@ -18,9 +18,11 @@ from mrt_lib.test_time import Beam, OwnValue, Solver
 from mrt_lib.test_time.base import sampled_tokens
 from mrt_lib.thoughts.templates import R1_SHORT, TESTBED, encode, token_id
 from mrt_lib.thoughts.traces import Trace, load_traces, save_traces
+from mrt_lib.training.config import TrainConfig
+from mrt_lib.training.loop import Trainer
 from mrt_lib.training.updates import token_log_probs, token_row
 from recipes.reference import SeparateProver
-from tests.small_training import trainer
+from tests.small_training import SETTINGS, trainer
 from tests.test_prover import SeveralAnswers, some_traces
 
 TASK = RootSearch(31)
@@ -33,14 +35,19 @@ def ids_of(tokenizer, words):
     return [i for i in known if i not in (None, tokenizer.unk_token_id)]
 
 
+def ending(reasoner, ids):
+    """The reasoner whose checkpoint says that these end a text."""
+    reasoner.model.generation_config = GenerationConfig(eos_token_id=ids)
+    return Reasoner(reasoner.model, reasoner.tokenizer)
+
+
 @pytest.fixture
 def reasoner():
     """Of the words that its thoughts are full of, some are its ends of text."""
     own = Reasoner.load("data/models/base")
     ends = ids_of(own.tokenizer, OFTEN)
     assert len(ends) > 1
-    own.model.generation_config = GenerationConfig(eos_token_id=ends)
-    return own
+    return ending(own, ends)
 
 
 def ended(reasoner, n=12):
@@ -148,9 +155,8 @@ def test_the_end_is_learnt_and_nothing_after_it(reasoner):
 
 @pytest.mark.parametrize("arm", [GRPO(), MRTExact("regret_to_go", 1.0), MRTOnline(branches=2), MRTOffline()])
 def test_arms_train_on_such_thoughts(arm):
-    made = trainer(arm, problems=PROBLEMS)
-    model, tokenizer = made.learner.sampler, made.base.tokenizer
-    model.generation_config = GenerationConfig(eos_token_id=ids_of(tokenizer, OFTEN))
+    own = Reasoner.load("data/models/strong")
+    made = Trainer(ending(own, ids_of(own.tokenizer, OFTEN)), TASK, PROBLEMS, arm, TrainConfig(**SETTINGS))
     row = made.step()
     assert np.isfinite(row["loss"])
     assert any(r.trace.eos_id >= 0 for r in made.rollouts)

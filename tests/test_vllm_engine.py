@@ -212,7 +212,7 @@ def test_any_of_the_models_own_ends_of_text_ends_a_thought(model, engine, monkey
     problems = RootSearch(31).problems["test"][:8]
     drawn = [i for t in own.think(problems, GREEDY) for i in t.thought_ids[2:6]]
     monkeypatch.setattr(model, "generation_config", GenerationConfig(eos_token_id=sorted(set(drawn))[:3]))
-    expected = own.think(problems, GREEDY)
+    expected = Reasoner(model, TOKENIZER, TESTBED).think(problems, GREEDY)
     assert Reasoner(model, TOKENIZER, TESTBED, engine).think(problems, GREEDY) == [
         replace(t, thought_log_probs=pytest.approx(t.thought_log_probs, abs=1e-3)) for t in expected
     ]
