@@ -4,7 +4,9 @@ from functools import cache
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
+from mrt_lib.adapters import base_facts, load_adapter, write_facts
 from mrt_lib.training.lora import Learner, LoraSettings
 from tools.model_zoo import build
 
@@ -109,3 +111,12 @@ def test_what_peft_cannot_adapt_is_refused_with_what_there_is(name, targets, mes
 
 def test_a_state_model_is_trained_on_the_layers_that_can_be():
     assert gap(Learner(build("mamba").model, LoraSettings(4, 16, ("in_proj", "x_proj")), 0)) < 1e-5
+
+
+def test_a_kept_adapter_of_such_a_tensor_is_refused_too(tmp_path):
+    adapted = get_peft_model(tied(), LoraConfig(task_type="CAUSAL_LM", target_modules=["embed_tokens"]))
+    adapted.save_pretrained(tmp_path)
+    kept = {"arm": "", "task": "", "template": "", "numbers": {}, "provenance": {}}
+    write_facts(tmp_path, kept | base_facts(tied(), "base"))
+    with pytest.raises(ValueError, match=r"lm_head.weight are one tensor: an adapter on .*embed_tokens"):
+        load_adapter(tied(), tmp_path)

@@ -7,7 +7,6 @@ is a model of its own, without adapters, into which W + B A is written after eve
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from mrt_lib.adapters import adapted_layers, merged_weights, write_weights
+from mrt_lib.adapters import adapted_layers, check_names, merged_weights, write_weights
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _with_adapters(base: PreTrainedModel, lora: LoraSettings, seed: int, left_ou
             linear = (n for n, m in base.named_modules() if isinstance(m, torch.nn.Linear))
             known = sorted({name.rpartition(".")[2] for name in linear})
             raise ValueError(f"{error}; name others in LoraSettings.targets, of {known}") from error
-    _check_names(base, adapted_layers(model))
+    check_names(model)
     if not (never := _never_called(model, base)):
         return model
     if targets != "all-linear":
@@ -144,19 +143,6 @@ def _with_adapters(base: PreTrainedModel, lora: LoraSettings, seed: int, left_ou
             f"effect before it is merged; leave it out of LoraSettings.targets, got {targets}"
         )
     return _with_adapters(base, lora, seed, [name.rpartition(".")[0] for name in never])
-
-
-def _check_names(base: PreTrainedModel, adapted: Iterable[str]) -> None:
-    """ValueError for an adapted weight that the model has under another name too."""
-    names: dict[int, list[str]] = {}
-    for name, weight in base.named_parameters(remove_duplicate=False):
-        names.setdefault(id(weight), []).append(name)
-    for tied in names.values():
-        if len(tied) > 1 and (wrong := sorted(set(tied) & set(adapted))):
-            raise ValueError(
-                f"{' and '.join(tied)} are one tensor: an adapter on {wrong[0]} changes one use of it, the "
-                "merged weights all; leave it out of LoraSettings.targets, or train every weight (lora=None)"
-            )
 
 
 @torch.no_grad()
