@@ -1,11 +1,13 @@
 # Everything installs into .venv by itself; `make` alone lists what there is.
 PYTHON ?= python3
 
-# glibc returns large buffers to the kernel and fetches them again at every step of a generation, which
-# takes up to half of its time on a CPU. With these it keeps them; results are the same bits.
-export MALLOC_MMAP_MAX_ ?= 0
-export MALLOC_TRIM_THRESHOLD_ ?= 16000000000
-export MALLOC_TOP_PAD_ ?= 268435456
+# glibc returns large buffers to the kernel and fetches them again at every step of a generation, which takes
+# up to half of its time on a CPU where tensors are tiny. With these it keeps them; results are the same bits.
+# Only where the small reasoners generate: training a larger model, it would keep what it never needs again.
+SMALL := notebooks test experiments bench
+$(SMALL): export MALLOC_MMAP_MAX_ ?= 0
+$(SMALL): export MALLOC_TRIM_THRESHOLD_ ?= 16000000000
+$(SMALL): export MALLOC_TOP_PAD_ ?= 268435456
 
 VENV := .venv
 RUN := $(VENV)/bin/python

@@ -53,7 +53,8 @@ def base_facts(base: PreTrainedModel, name: str) -> dict[str, str]:
 def load_adapter(model: PreTrainedModel, folder: str | Path) -> Any:
     """The peft model of a plain model, which it takes over, and an adapter made for it.
 
-    ValueError for an adapter made for another base, or for the same in another dtype; else as `read_facts`.
+    ValueError for an adapter made for another base, or for the same in another dtype, or that adapts a tensor
+    of two names; else as `read_facts`.
     """
     from peft import PeftModel
 
@@ -63,7 +64,9 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> Any:
             f"{folder} was made for {facts['base']} in {facts['dtype']} (digest {facts['base_digest']}), "
             f"not for {model.name_or_path} in {dtype_name(model)} (digest {digest})"
         )
-    return PeftModel.from_pretrained(model, str(folder)).eval()
+    adapted = PeftModel.from_pretrained(model, str(folder)).eval()
+    check_names(adapted)
+    return adapted
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
@@ -78,16 +81,38 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     return facts
 
 
-def merged_weights(model: Any, adapted: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
-    """Name in the plain model, and W + (alpha / rank) B A or W, of every layer with an adapter, as new."""
+def adapted_layers(model: Any) -> dict[str, Any]:
+    """The layers with an adapter, by the name that the adapted weight has in the plain model."""
     from peft.tuners.lora import LoraLayer
 
-    for name, module in model.base_model.model.named_modules():
-        if isinstance(module, LoraLayer):
-            layer: Any = module
-            weight = layer.get_base_layer().weight.detach()
-            delta = layer.get_delta_weight("default").detach().to(weight.dtype) if adapted else 0
-            yield f"{name}.weight", weight + delta
+    found = [(n, m) for n, m in model.base_model.model.named_modules() if isinstance(m, LoraLayer)]
+    # Several adapted parameters of one module, such as a mixture's experts, are wrapped in each other.
+    return {f"{name.replace('.base_layer', '')}.{_parameter(layer)}": layer for name, layer in found}
+
+
+def check_names(model: Any) -> None:
+    """ValueError for an adapted weight that the model has under another name too."""
+    names: dict[int, list[str]] = {}
+    for name, weight in model.base_model.model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(weight), []).append(name.replace(".base_layer", ""))
+    for tied in names.values():
+        if len(tied) > 1 and (wrong := sorted(set(tied) & set(adapted_layers(model)))):
+            raise ValueError(
+                f"{' and '.join(tied)} are one tensor: an adapter on {wrong[0]} changes one use of it, the "
+                "merged weights all; leave it out of LoraSettings.targets, or train every weight (lora=None)"
+            )
+
+
+def merged_weights(model: Any, adapted: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
+    """Name in the plain model, and W + (alpha / rank) B A or W, of every weight with an adapter, as new."""
+    for name, layer in adapted_layers(model).items():
+        weight = getattr(layer.get_base_layer(), _parameter(layer)).detach()
+        delta = layer.get_delta_weight("default").detach().to(weight.dtype) if adapted else 0
+        yield name, weight + delta
+
+
+def _parameter(layer: Any) -> str:
+    return getattr(layer, "parameter_name", "weight")
 
 
 @torch.no_grad()

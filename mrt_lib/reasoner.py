@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from mrt_lib.adapters import WEIGHTS as ADAPTER
 from mrt_lib.adapters import dtype_name, load_adapter, merged_weights, read_facts, write_facts, write_weights
-from mrt_lib.engines.base import Engine, Sampling, context_of
+from mrt_lib.engines.base import Engine, Sampling, Stop, context_of, eos_ids
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.files import new_folder, write_json
 from mrt_lib.provenance import provenance
@@ -40,6 +40,7 @@ class Reasoner:
         tokenizer: of the model.
         template: the text around a thought.
         engine: what samples; with the weights of `model`.
+        eos_ids: the model's own end-of-text tokens: they too end thoughts and answers.
         name: folder or hub name, for reports and cards.
         adapter: after training with LoRA, the peft model whose merged weights `model` has; else None.
         facts: of that training: arm, task, template, base, numbers (`mrt_lib.adapters.write_facts`).
@@ -61,6 +62,7 @@ class Reasoner:
         self.template = template or find_template(tokenizer)
         self.template.check(tokenizer)
         self.engine: Engine = engine or TransformersEngine(model)
+        self.eos_ids = eos_ids(model, tokenizer)
         self.name = str(getattr(model, "name_or_path", "") or "")
         self.adapter: Any = None
         self.facts: Mapping[str, Any] = {}
@@ -160,13 +162,18 @@ class Reasoner:
         """Token ids that end the thought at prefix j: forced, or the model's own end of a finished trace."""
         return self.template.closing_ids(self.tokenizer, trace, j)
 
+    def ends(self, *texts: str) -> Stop:
+        """What ends a generation: the tokens of these texts, and the model's own ends of text."""
+        return tuple((i,) for i in (*(token_id(self.tokenizer, text) for text in texts), *self.eos_ids))
+
     def cut(self, thought_ids: Sequence[int]) -> list[int]:
         """Ends of the episodes of a thought, in tokens, by the template's rule."""
         return self.template.cut(self.tokenizer, thought_ids)
 
     def read(self, answer_ids: Sequence[int]) -> str:
         """The answer in the tokens after a thought; "" where there is none to read."""
-        return self.template.parse_answer(decode(self.tokenizer, answer_ids))
+        ids = answer_ids[:-1] if answer_ids and answer_ids[-1] in self.eos_ids else answer_ids
+        return self.template.parse_answer(decode(self.tokenizer, ids))
 
     def think(self, problems: Sequence[Problem], sampling: Sampling, progress: bool = False) -> list[Trace]:
         """One thought per problem of at most `sampling.max_new_tokens` tokens, cut into episodes.
@@ -185,11 +192,12 @@ class Reasoner:
     ) -> list[Trace]:
         """Unfinished thoughts, without answers, thought on.
 
-        A thought may have `sampling.max_new_tokens` tokens in all, or its own number of `ends`.
+        A thought may have `sampling.max_new_tokens` tokens in all, or its own number of `ends`. The model's
+        own end of text ends it as well as the template's, and is kept apart in the trace (`Trace.eos_id`).
         """
         ends = [sampling.max_new_tokens] * len(traces) if ends is None else ends
         rooms = [max(0, end - len(t.thought_ids)) for t, end in zip(traces, ends, strict=True)]
-        stop = ((token_id(self.tokenizer, self.template.think_end),),)
+        stop = self.ends(self.template.think_end)
         asked = replace(sampling, max_new_tokens=max([1, *rooms]), stop=stop)
         prompts = [t.prompt_ids + t.thought_ids for t in traces]
         pairs = zip(traces, self.engine.generate(prompts, asked, rooms, progress), strict=True)
@@ -198,7 +206,8 @@ class Reasoner:
     def answer(self, traces: Sequence[Trace], sampling: Sampling, progress: bool = False) -> list[Trace]:
         """The traces with an answer of at most `sampling.max_new_tokens` tokens each.
 
-        A thought that the budget cut is answered after the forced-termination text.
+        A thought that the model has not closed is answered after the forced-termination text, without the
+        end of text that may have ended it.
         """
         prompts = [t.prefix(t.n_episodes) + self.close(t, t.n_episodes) for t in traces]
         found = self.engine.generate(prompts, self.answering(sampling), progress=progress)
@@ -206,13 +215,13 @@ class Reasoner:
         return [replace(t, answer_ids=g.token_ids, answer_log_probs=g.log_probs) for t, g in pairs]
 
     def answering(self, sampling: Sampling) -> Sampling:
-        """The same sampling, ended by the end of an answer."""
-        return replace(sampling, stop=((token_id(self.tokenizer, self.template.answer_end),),))
+        """The same sampling, ended by the end of an answer or of all text."""
+        return replace(sampling, stop=self.ends(self.template.answer_end))
 
     def force_on(self, traces: Sequence[Trace], sampling: Sampling, extensions: int) -> list[Trace]:
         """Budget forcing: thoughts that ended by themselves thought on, up to `extensions` times.
 
-        Each time the closing token gives way to the template's next continue marker, in rotation (s1,
+        Each time the token that ended it gives way to the template's next continue marker, in rotation (s1,
         arXiv 2501.19393; paper, section 7.3), whose tokens get the log-probability nan, since nobody sampled
         them. A thought that the budget has cut, or that has no room for the marker and one token more, stays
         as it is. Answers and values are gone. `sampling.max_new_tokens` is the thinking budget, markers
@@ -262,12 +271,11 @@ class Reasoner:
 
     def _longer(self, trace: Trace, ids: list[int], log_probs: list[float], finished: bool = False) -> Trace:
         """The trace with new tokens, of which the last is the thought's end if `finished`."""
-        thought, log_probs = (
-            trace.thought_ids + ids[: len(ids) - finished],
-            trace.thought_log_probs + log_probs,
-        )
+        thought = trace.thought_ids + ids[: len(ids) - finished]
+        closed = not finished or ids[-1] == token_id(self.tokenizer, self.template.think_end)
+        log_probs = trace.thought_log_probs + log_probs
         parts: Any = {"thought_ids": thought, "boundaries": self.cut(thought), "thought_log_probs": log_probs}
-        return replace(trace, finished=finished, **parts)
+        return replace(trace, finished=finished, eos_id=-1 if closed else ids[-1], **parts)
 
 
 def saved_template(folder: str | Path, name: str = "") -> Template | None:

@@ -66,6 +66,22 @@ def test_the_batch_is_what_our_own_loop_collects_and_credits(tmp_path, strong, a
     assert np.abs(found["advantages"].numpy()).max() > 0.1
 
 
+def test_a_thought_that_the_models_own_end_of_text_ended_is_learnt_with_it_and_no_further(tmp_path):
+    made = trainer(tmp_path, ARMS["mrt_online"])
+    ends = made.reasoner.tokenizer.convert_tokens_to_ids(["0", "1"])
+    made.model.generation_config.eos_token_id = ends
+    found = batch(made)
+    traces = [rollout.trace for rollout in made.rollouts]
+    assert any(trace.eos_id >= 0 for trace in traces)
+    for i, trace in enumerate(traces):
+        if trace.eos_id >= 0:
+            kept = found["completion_ids"][i][found["completion_mask"][i].bool()].tolist()
+            assert kept == [*trace.thought_ids, trace.eos_id]
+            assert found["advantages"][i][len(kept) :].abs().sum() == 0
+            assert trace.eos_id in ends
+            assert trace.answer_ids
+
+
 def test_a_batch_learnt_in_parts_keeps_each_token_with_its_advantage(tmp_path):
     made = trainer(tmp_path, ARMS["mrt_online"], per_device_train_batch_size=GROUP, steps_per_generation=3)
     made.model.train()

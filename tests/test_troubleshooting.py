@@ -43,3 +43,11 @@ def test_messages_are_those_of_the_code():
     symptoms = re.findall(r"^\| `([^`]+ [^`]+)`", PAGE, re.MULTILINE)
     assert len(symptoms) > 5
     assert [text for text in symptoms if text not in MESSAGES] == []
+
+
+def test_the_allocator_keeps_buffers_where_small_reasoners_generate_and_nowhere_else():
+    makefile = (ROOT / "Makefile").read_text()
+    assert re.findall(r"^SMALL := (.*)$", makefile, re.MULTILINE) == ["notebooks test experiments bench"]
+    told = [line for line in makefile.splitlines() if "MALLOC_" in line]
+    assert len(told) == 3
+    assert all(line.startswith("$(SMALL): export MALLOC_") for line in told)

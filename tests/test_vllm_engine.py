@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from mrt_lib.engines import Generation, Sampling, TransformersEngine
 from mrt_lib.engines.vllm_engine import VLLMEngine, row_seed
@@ -205,6 +205,18 @@ def test_eos_stops_only_where_it_is_asked_to(model, engine, prompts):
     assert any(g.finish == "stop" for g in asked)
     assert all(eos not in g.token_ids[:-1] for g in asked)
     assert all((g.token_ids[-1] == eos) == (g.finish == "stop") for g in asked)
+
+
+def test_any_of_the_models_own_ends_of_text_ends_a_thought(model, engine, monkeypatch):
+    own = Reasoner(model, TOKENIZER, TESTBED)
+    problems = RootSearch(31).problems["test"][:8]
+    drawn = [i for t in own.think(problems, GREEDY) for i in t.thought_ids[2:6]]
+    monkeypatch.setattr(model, "generation_config", GenerationConfig(eos_token_id=sorted(set(drawn))[:3]))
+    expected = Reasoner(model, TOKENIZER, TESTBED).think(problems, GREEDY)
+    assert Reasoner(model, TOKENIZER, TESTBED, engine).think(problems, GREEDY) == [
+        replace(t, thought_log_probs=pytest.approx(t.thought_log_probs, abs=1e-3)) for t in expected
+    ]
+    assert any(t.eos_id >= 0 for t in expected)
 
 
 def test_sampled_values_agree_with_exact_ones(model, engine):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 Prompts = Sequence[Sequence[int]]
 Limits = Sequence[int] | None
@@ -106,6 +106,15 @@ def check_prompts(prompts: Prompts, sampling: Sampling, limits: Limits, context:
 def context_of(config: PretrainedConfig) -> int | None:
     """Most tokens of a sequence, from the text part of a composite model's config; None for no limit."""
     return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+
+
+def eos_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The model's own end-of-text tokens, sorted: of its generation settings, its configs and tokenizer."""
+    settings = getattr(model, "generation_config", None)
+    sources = [settings, model.config, model.config.get_text_config(decoder=True), tokenizer]
+    named = [getattr(source, "eos_token_id", None) for source in sources]
+    found = {i for own in named for i in (own if isinstance(own, list | tuple) else [own]) if i is not None}
+    return tuple(sorted(i for i in found if 0 <= i < model.get_input_embeddings().num_embeddings))
 
 
 def cut_at_stop(token_ids: list[int], log_probs: list[float], stop: Stop) -> Generation:

@@ -129,10 +129,8 @@ def _reads_masks(model: Any) -> bool:
     positions = torch.tensor([[0, 1, 2, 1]], device=model.device)
     model.eval()
     try:
-        masked = model(input_ids=ids, attention_mask=added, position_ids=positions, use_cache=False).logits[
-            0, 3
-        ]
-        alone = model(input_ids=ids[:, [0, 3]], use_cache=False).logits[0, 1]
+        hidden = model(input_ids=ids, attention_mask=added, position_ids=positions, use_cache=False)
+        masked, alone = hidden.logits[0, 3], model(input_ids=ids[:, [0, 3]], use_cache=False).logits[0, 1]
     except (AttributeError, TypeError, ValueError, RuntimeError, IndexError, NotImplementedError):
         return False
     finally:

@@ -15,7 +15,7 @@ from mrt_lib.engines.transformers_engine import attends
 from mrt_lib.measure.packing import Branch, PackedBatch, PackedTrace, collate, pack
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
-from mrt_lib.thoughts.templates import encode, token_id
+from mrt_lib.thoughts.templates import encode
 from mrt_lib.thoughts.traces import Trace
 
 BLOCK = 2048  # branch tokens in one pass
@@ -120,11 +120,8 @@ class ExactProver:
                 answers = torch.zeros(branches, leaves, dtype=torch.float64)
                 answers.index_put_(tuple(packed[i].owners.T), log_probs.double(), accumulate=True)
                 log_value = answers.logsumexp(1).clamp(max=0.0).numpy()
-                read = (
-                    len(packed[i])
-                    if attends(self.reasoner.model)
-                    else sum(len(ids) for ids, _ in _separate(packed[i]))
-                )
+                apart = [] if attends(self.reasoner.model) else _separate(packed[i])
+                read = sum(len(ids) for ids, _ in apart) or len(packed[i])
                 results[i] = PrefixValues(np.exp(log_value), log_value, np.zeros(branches), read)
         return [results[i] for i in range(len(traces))]
 
@@ -187,9 +184,12 @@ def right_answer_ids(reasoner: Reasoner, task: Task, problem: Problem) -> list[l
         raise ValueError(f"task {task.name!r} lists no finite set of right answers; {sampled}")
     if not answers:
         raise ValueError(f"problem {problem.id!r} has an empty set of right answers")
-    end = token_id(reasoner.tokenizer, reasoner.template.answer_end)
+    # A box has to be closed; any other answer is whole at the model's own end of text too.
+    template = reasoner.template
+    ends = reasoner.ends(template.answer_end)[: 1 if template.boxed_answer else None]
     # Texts that differ in a space may be the same tokens, whose probability counts once.
-    return [[*ids, end] for ids in dict.fromkeys(tuple(encode(reasoner.tokenizer, text)) for text in answers)]
+    texts = dict.fromkeys(tuple(encode(reasoner.tokenizer, text)) for text in answers)
+    return [[*ids, *end] for ids in texts for end in dict.fromkeys(ends)]
 
 
 def exact_prover(

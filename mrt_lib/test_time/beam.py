@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -70,8 +71,8 @@ class Beam:
     def _generate(self, solver: Solver, going: list[_Beam], seed: int) -> list[Generation]:
         reasoner, rooms = solver.reasoner, [self._room(solver, b) for b in going]
         ends = [text for text in (reasoner.template.think_end, reasoner.template.episode_marker) if text]
-        stop = tuple((token_id(reasoner.tokenizer, text),) for text in ends)
-        asked = replace(solver.thinking, max_new_tokens=max(rooms), stop=stop, seed=seed, n=self.expansion)
+        drawn: Any = {"stop": reasoner.ends(*ends), "seed": seed, "n": self.expansion}
+        asked = replace(solver.thinking, max_new_tokens=max(rooms), **drawn)
         return reasoner.engine.generate([b.trace.prompt_ids + b.ids for b in going], asked, rooms)
 
 
@@ -105,10 +106,12 @@ def _child(reasoner: Reasoner, beam: _Beam, generation: Generation) -> _Beam:
     """
     ids, ended = beam.ids + generation.token_ids, generation.finish == "stop"
     log_probs = beam.trace.thought_log_probs + beam.log_probs + generation.log_probs
-    finished = ended and ids[-1] == token_id(reasoner.tokenizer, reasoner.template.think_end)
+    closed = ended and ids[-1] == token_id(reasoner.tokenizer, reasoner.template.think_end)
+    finished = closed or (ended and ids[-1] in reasoner.eos_ids)
     later = (b for b in reasoner.cut(ids) if b > len(beam.trace.thought_ids))
     end = len(ids) - 1 if ended else next(later)
     whole = replace(beam.trace, thought_ids=ids[:end], boundaries=reasoner.cut(ids[:end]))
-    trace = replace(whole, finished=finished, thought_log_probs=log_probs[: end + finished])
+    eos_id = ids[-1] if finished and not closed else -1
+    trace = replace(whole, finished=finished, eos_id=eos_id, thought_log_probs=log_probs[: end + finished])
     kept = len(ids) if ended and not finished else end
     return _Beam(trace, ids[end:kept], log_probs[end:kept])

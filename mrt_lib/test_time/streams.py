@@ -77,10 +77,8 @@ class Linearised:
                 wrong = f"an episode of {seen[full[0]].problem_id} fills the whole context of {self.context}"
                 raise ValueError(f"{wrong} tokens; a window must be longer than one episode")
             left = [len(kept.thought_ids) + int(self.budget - spent[i]) for i, kept in slid.items()]
-            drawn, ends = (
-                replace(solver.thinking, seed=stream(seed, step)),
-                [min(self.context, n) for n in left],
-            )
+            drawn = replace(solver.thinking, seed=stream(seed, step))
+            ends = [min(self.context, n) for n in left]
             longer = solver.reasoner.extend(list(slid.values()), drawn, ends)
             for (i, kept), trace in zip(slid.items(), longer, strict=True):
                 reread[i] += len(kept.prompt_ids) + len(kept.thought_ids)

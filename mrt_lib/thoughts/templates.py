@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 BOX = "\\boxed{"
+SPACES = ("▁", "Ġ")  # what a token's name begins with if its text begins with a space
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Template:
         has none; ValueError for an empty question or words that the model lacks."""
         if not question.strip():
             raise ValueError("the question is empty")
-        ids = encode(tokenizer, self.prompt_text(question))
+        text = self.prompt_text(question)
+        ids = list(_known(tokenizer, text, tokenizer(text, add_special_tokens=False)["input_ids"]))
         added = tokenizer("")["input_ids"][:1]
         return ids if added != [tokenizer.bos_token_id] or ids[:1] == added else added + ids
 
@@ -85,24 +87,25 @@ class Template:
         return self.prompt.replace("{question}", question)
 
     def closing_ids(self, tokenizer: PreTrainedTokenizerBase, trace: Trace, j: int) -> list[int]:
-        """Tokens that end the thought at prefix j: forced, or the model's own end of a finished trace."""
-        if trace.finished and j == trace.n_episodes:
-            return list(_encoded(tokenizer, self.finished_answer))
-        tail = decode(tokenizer, trace.prefix(j)[-4:]) if j and self.separator else self.separator
+        """Tokens that end the thought at prefix j: forced, unless the model itself has closed it there."""
+        if trace.finished and trace.eos_id < 0 and j == trace.n_episodes:
+            return encode(tokenizer, self.finished_answer)
+        last = trace.prefix(j)[-4:] if j and self.separator else []
+        tail = "".join(_within(tokenizer, [i]) for i in last) if last else self.separator
         gap = "" if tail.endswith(self.separator) else self.separator
-        return list(_encoded(tokenizer, gap + self.forced_answer))
+        return encode(tokenizer, gap + self.forced_answer)
 
     def cut(self, tokenizer: PreTrainedTokenizerBase, thought_ids: Sequence[int]) -> list[int]:
         """Ends of the episodes of a thought, in tokens: at the episode marker, or else at openers.
 
-        For the opener rule the tokens are decoded one by one. With byte-level BPE this spoils only characters
-        whose bytes are spread over several tokens, and openers and newlines are ASCII: one byte each, never
-        part of another character. ValueError for a marker that is not a single token of this tokenizer.
+        For the opener rule the tokens are decoded one by one, as they stand in the middle of a text. This
+        spoils only characters whose bytes are spread over several tokens, and openers and newlines are ASCII:
+        one byte each, never part of another character. ValueError for a marker that is not a single token.
         """
         if self.episode_marker:
             return cut_at_marker(thought_ids, token_id(tokenizer, self.episode_marker))
-        pieces = [str(tokenizer.decode([i], clean_up_tokenization_spaces=False)) for i in thought_ids]
-        return cut_at_openers(pieces, self.openers)
+        pieces = {i: _within(tokenizer, [i]) for i in set(thought_ids)}
+        return cut_at_openers([pieces[i] for i in thought_ids], self.openers)
 
     def parse_answer(self, text: str) -> str:
         """The answer in the text after the thought; "" where there is none to read."""
@@ -115,7 +118,9 @@ class Template:
 
         Their probability after a right answer is what an exact value with an open box misses.
         """
-        texts, end = {i: decode(tokenizer, [i]) for i in tokenizer.get_vocab().values()}, self.answer_end
+        end = self.answer_end
+        near = [i for i in tokenizer.get_vocab().values() if end.strip() in decode(tokenizer, [i])]
+        texts = {i: _within(tokenizer, [i]) for i in near}
         return sorted(i for i, text in texts.items() if text.startswith(end) and text != end)
 
 
@@ -198,11 +203,9 @@ def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of `text` without added special tokens; ValueError for words the model lacks."""
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    if _unknown(tokenizer, text, ids):
-        raise ValueError(f"the tokenizer has no token for a part of {text!r}")
-    return ids
+    """Token ids of `text` in the middle of another, without added special tokens or the space that some
+    tokenizers put before a first word; ValueError for words the model lacks."""
+    return list(_known(tokenizer, text, _encoded(tokenizer, len(tokenizer), text)))
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
@@ -211,7 +214,7 @@ def decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
-    """The id of a text that is one token; ValueError otherwise."""
+    """The id of a text that is one token within another text; ValueError otherwise."""
     ids = _ids(tokenizer, text)
     if len(ids) != 1:
         raise ValueError(f"{text!r} is {len(ids)} tokens for this tokenizer, expected one")
@@ -237,17 +240,48 @@ def _box_content(text: str) -> str:
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids without added special tokens; none if the model lacks a word."""
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return [] if _unknown(tokenizer, text, ids) else ids
+    """The ids of `encode`; none if the model lacks a word."""
+    try:
+        return encode(tokenizer, text)
+    except ValueError:
+        return []
 
 
-def _unknown(tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int]) -> bool:
-    """Whether the model lacks a word; a byte-level tokenizer's unknown token is its end: it may be meant."""
-    return tokenizer.unk_token_id in ids and str(tokenizer.unk_token) not in text
+def _known(tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int]) -> Sequence[int]:
+    # A byte-level tokenizer's unknown token is its end: it may be meant.
+    if tokenizer.unk_token_id in ids and str(tokenizer.unk_token) not in text:
+        raise ValueError(f"the tokenizer has no token for a part of {text!r}")
+    return ids
 
 
-@lru_cache(maxsize=16)
-def _encoded(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
-    """Provers ask for the same two texts at every prefix."""
-    return tuple(encode(tokenizer, text))
+@lru_cache(maxsize=1024)  # provers ask for the same few texts at every prefix
+def _encoded(tokenizer: PreTrainedTokenizerBase, size: int, text: str) -> tuple[int, ...]:
+    """The ids of `text` where it goes on from another; `size` of the tokenizer, which may have grown.
+
+    Where they alone would gain a space, each part between special tokens is encoded after some character
+    with which it does not merge.
+    """
+    if text in (added := tokenizer.get_added_vocab()):
+        return (added[text],)
+    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    names = tokenizer.convert_ids_to_tokens(list(ids))
+    if not any(name.startswith(SPACES) for name in names) or _within(tokenizer, ids) == text:
+        return ids
+    special = "|".join(re.escape(one) for one in sorted(added, key=len, reverse=True))
+    if added and len(parts := [part for part in re.split(f"({special})", text) if part]) > 1:
+        return tuple(i for part in parts for i in _encoded(tokenizer, size, part))
+    for before in ("\n", "}", "a"):
+        head, both = tokenizer([before, before + text], add_special_tokens=False)["input_ids"]
+        rest = both[len(head) :]
+        if both[: len(head)] == head and _within(tokenizer, rest) == text:
+            return tuple(rest)
+    return ids
+
+
+def _within(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of tokens that follow others: alone, a SentencePiece-type tokenizer's lose their space."""
+    spaced = any(str(name).startswith("▁") for name in tokenizer.convert_ids_to_tokens(list(ids[:1])))
+    head = tokenizer("a", add_special_tokens=False)["input_ids"] if spaced else []
+    both = ([*head, *own] for own in ((), ids))
+    alone, whole = (str(tokenizer.decode(own, clean_up_tokenization_spaces=False)) for own in both)
+    return whole[len(alone) :]

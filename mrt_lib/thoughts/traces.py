@@ -20,12 +20,13 @@ class Trace:
         thought_ids: the thought, without the token that closes it.
         boundaries: number of thought tokens at the end of each episode, strictly increasing; the last one is
             the whole thought. Empty for an empty thought.
-        finished: the model closed the thought itself (False: the budget cut it).
+        finished: the model ended the thought itself (False: the budget cut it).
         answer_ids: the answer, after the thought was closed by the model or by force.
-        thought_log_probs: log-probability of each thought token and of the closing token if `finished`, under
-            the distribution it was sampled from.
+        thought_log_probs: log-probability of each thought token and of the one that ended it if `finished`,
+            under the distribution it was sampled from.
         answer_log_probs: the same for the answer.
         values: J_0 .. J_k, the meta-prover's value at each prefix; empty until a prover ran.
+        eos_id: the model's own end-of-text token if the thought ended with that, unclosed; -1 otherwise.
     """
 
     problem_id: str
@@ -37,6 +38,7 @@ class Trace:
     thought_log_probs: list[float] = field(default_factory=list)
     answer_log_probs: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    eos_id: int = -1
 
     def __post_init__(self) -> None:
         ends = [0, *self.boundaries]
@@ -74,7 +76,7 @@ def save_traces(path: str | Path, traces: Sequence[Trace]) -> None:
 
 
 def load_traces(path: str | Path) -> list[Trace]:
-    """Read traces written by `save_traces`; FileNotFoundError if there is no such file.
+    """Read traces written by `save_traces`, those without `eos_id` too; FileNotFoundError without a file.
 
     ValueError if it is not Parquet or damaged, or a column is missing, of the wrong type or has empty cells.
     """
@@ -87,6 +89,8 @@ def load_traces(path: str | Path) -> list[Trace]:
         table = pyarrow.parquet.read_table(path, page_checksum_verification=True)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} is no readable Parquet file: {error}") from None
+    if "eos_id" not in table.column_names:  # written before there was one
+        table = table.append_column("eos_id", pyarrow.array([-1] * len(table), pyarrow.int32()))
     for name, expected in zip(_schema().names, _schema().types, strict=True):
         if name not in table.column_names:
             raise ValueError(f"{path}: column {name!r} is missing")
@@ -101,7 +105,7 @@ def _schema() -> Any:
     import pyarrow as pa
 
     ints, floats = pa.list_(pa.int32()), pa.list_(pa.float64())
-    types = {"problem_id": pa.string(), "finished": pa.bool_()}
+    types = {"problem_id": pa.string(), "finished": pa.bool_(), "eos_id": pa.int32()}
     types |= dict.fromkeys(("prompt_ids", "thought_ids", "boundaries", "answer_ids"), ints)
     types |= dict.fromkeys(("thought_log_probs", "answer_log_probs", "values"), floats)
     return pa.schema([(f.name, types[f.name]) for f in fields(Trace)])

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from mrt_lib.adapters import merged_weights, write_weights
+from mrt_lib.adapters import adapted_layers, check_names, merged_weights, write_weights
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class LoraSettings:
     Attributes:
         rank: of each update; more learns more and costs more memory.
         alpha: the update is scaled by alpha / rank.
-        targets: names of the linear layers that get one, or "all-linear" for all but the output layer.
+        targets: names of the layers that get one, or "all-linear" for all linear ones but the output layer,
+            experts of a mixture included, and those that the model never calls.
     """
 
     rank: int = 16
@@ -46,7 +47,9 @@ class Learner:
         """`base` becomes the sampler; `lora=None` trains every weight. `seed` makes the first adapters.
 
         Raises:
-            ValueError: every weight is to be trained in half precision, which rounds small updates away.
+            ValueError: every weight is to be trained in half precision, which rounds small updates away; an
+                adapter's policy would not be the merged weights' (a weight of several names, a layer never
+                called), or peft cannot adapt a layer.
         """
         if lora is None and base.dtype != torch.float32:
             raise ValueError(f"weights in {base.dtype} cannot be trained; load float32, or train adapters")
@@ -56,15 +59,7 @@ class Learner:
             self.model: Any = base.requires_grad_(True)
             self.sampler = base
         else:
-            from peft import LoraConfig, get_peft_model
-
-            targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-            adapters = LoraConfig(
-                task_type="CAUSAL_LM", r=lora.rank, lora_alpha=lora.alpha, target_modules=targets
-            )
-            with torch.random.fork_rng():
-                torch.manual_seed(seed)
-                self.model = get_peft_model(copy.deepcopy(base), adapters)
+            self.model = _with_adapters(base, lora, seed, [])
             self.sampler = base.requires_grad_(False)
 
     def restore(self) -> None:
@@ -122,3 +117,53 @@ class Learner:
         for module in self.model.modules():
             if isinstance(module, GradientCheckpointingLayer):
                 module.training = True
+
+
+def _with_adapters(base: PreTrainedModel, lora: LoraSettings, seed: int, left_out: list[str]) -> Any:
+    """A peft model of a copy of `base`; errors as in `Learner`."""
+    from peft import LoraConfig, get_peft_model
+
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    own: Any = {"r": lora.rank, "lora_alpha": lora.alpha, "exclude_modules": left_out or None}
+    adapters = LoraConfig(task_type="CAUSAL_LM", target_modules=targets, **own)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            model = get_peft_model(copy.deepcopy(base), adapters)
+        except (ValueError, TypeError) as error:
+            linear = (n for n, m in base.named_modules() if isinstance(m, torch.nn.Linear))
+            known = sorted({name.rpartition(".")[2] for name in linear})
+            raise ValueError(f"{error}; name others in LoraSettings.targets, of {known}") from error
+    check_names(model)
+    if not (never := _never_called(model, base)):
+        return model
+    if targets != "all-linear":
+        raise ValueError(
+            f"the model computes with {never[0]} without calling its layer, so that an adapter there has no "
+            f"effect before it is merged; leave it out of LoraSettings.targets, got {targets}"
+        )
+    return _with_adapters(base, lora, seed, [name.rpartition(".")[0] for name in never])
+
+
+@torch.no_grad()
+def _never_called(model: Any, base: PreTrainedModel) -> list[str]:
+    """Weights with an adapter whose layers the model never calls, though it computes with them: seen by
+    trying, with nan in their place."""
+    layers, called = adapted_layers(model), set[Any]()
+    hooks = [layer.register_forward_hook(lambda own, *_: called.add(own)) for layer in layers.values()]
+    ids = torch.arange(4, device=base.device)[None]
+    model(input_ids=ids, use_cache=False)
+    for hook in hooks:
+        hook.remove()
+
+    def reads(names: list[str]) -> bool:
+        weights = [getattr(layers[name].get_base_layer(), name.rpartition(".")[2]) for name in names]
+        for weight in weights:
+            weight.fill_(torch.nan)
+        logits = model(input_ids=ids, use_cache=False).logits
+        for name, weight in zip(names, weights, strict=True):
+            weight.copy_(base.get_parameter(name))
+        return bool(logits.isnan().any())
+
+    idle = [name for name, layer in layers.items() if layer not in called]
+    return [name for name in idle if reads([name])] if idle and reads(idle) else []

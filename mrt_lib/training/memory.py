@@ -98,8 +98,8 @@ def _longest(trainer: Trainer) -> Rollout:
     thought = (prompts[i] * (1 + tokens // len(prompts[i])))[:tokens]
     ends = np.unique(np.linspace(0, tokens, min(episodes, tokens) + 1).astype(int))[1:].tolist()
     answer = (thought * config.answer_tokens)[: config.answer_tokens]
-    logs = {"thought_log_probs": [-1.0] * tokens, "answer_log_probs": [-1.0] * len(answer)}
-    trace = Trace(trainer.problems[i].id, prompts[i], thought, ends, False, answer, **logs)
+    logs = [-1.0] * tokens, [-1.0] * len(answer)
+    trace = Trace(trainer.problems[i].id, prompts[i], thought, ends, False, answer, *logs)
     return Rollout(trainer.problems[i], trace, group=0, reward=0.0)
 
 

@@ -52,7 +52,8 @@ class TokenRow:
 def token_row(reasoner: Reasoner, rollout: Rollout, advantages: np.ndarray) -> TokenRow:
     """The row of a rollout; ValueError unless there is one finite advantage per token of it.
 
-    Prompt, given tokens and forced text are there to be read, not to be learnt.
+    Prompt, given tokens and forced text are there to be read, not to be learnt. A thought that the model's
+    own end of text has ended is learnt with that end and no further: its answer was drawn without it.
     """
     check_advantages([rollout], [advantages])
     trace = rollout.trace
@@ -60,7 +61,10 @@ def token_row(reasoner: Reasoner, rollout: Rollout, advantages: np.ndarray) -> T
     closing = reasoner.close(trace, trace.n_episodes)
     ids = [*trace.prompt_ids, *trace.thought_ids]
     places = list(range(len(trace.prompt_ids), thought))
-    if trace.answer_ids or trace.finished:
+    if trace.eos_id >= 0:
+        ids.append(trace.eos_id)
+        places.append(thought)
+    elif trace.answer_ids or trace.finished:
         ids += [*closing, *trace.answer_ids]
         if trace.finished:
             end = token_id(reasoner.tokenizer, reasoner.template.think_end)
@@ -68,7 +72,8 @@ def token_row(reasoner: Reasoner, rollout: Rollout, advantages: np.ndarray) -> T
         places += range(thought + len(closing), len(ids))
     generated = np.zeros(len(ids), dtype=bool)
     columns = np.zeros((2, len(ids)))
-    columns[:, places] = np.array([[*trace.thought_log_probs, *trace.answer_log_probs], advantages])
+    sampled = np.array([[*trace.thought_log_probs, *trace.answer_log_probs], advantages])
+    columns[:, places] = sampled[:, : len(places)]
     generated[places[rollout.given :]] = True
     return TokenRow(np.array(ids), generated, *(columns * generated))
 
