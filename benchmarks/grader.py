@@ -129,6 +129,7 @@ def scientific(digits: int, power: int) -> tuple[str, list[str], list[str]]:
         (m, power) for m in changed(digits)
     ]
     wrong = [text for d, p in others for text in (f"{d}e{p}", plain(d, p), f"{d} \\times 10^{{{p}}}")]
+    wrong += [f"{head} \\times 10"] * (power + shift != 1)
     wrong += ["0", "0.0", "0.000000", "1", f"{head}e", f"{head}e{power + shift}x", f"{head} \\times 10",
         f"{whole}\\%"]
     wrong += [f"{whole} million", f"{whole} or 7777", f"not {whole}", f"2x = {whole}", f"\\pm {whole}",
@@ -290,7 +291,7 @@ def main() -> None:
     parser.add_argument("--golds", type=int, default=2000)
     golds = parser.parse_args().golds
     warnings.simplefilter("ignore", RuntimeWarning)  # answers that cannot be graded are listed
-    task = MathTask({"train": [{"question": "?", "answer": "1"}]})
+    task = MathTask({"train": [{"question": "?", "answer": "1"}]}, deadline=2.0)
     found = [(case, *misgraded(task, case)) for case in cases(golds)]
     faults = {f"{c.kind}: {c.gold}": {"missed": m, "accepted": a} for c, m, a in found if m or a}
     for name, place in (("false_wrong", 1), ("false_right", 2)):
