@@ -282,7 +282,8 @@ def split_unit(text: str) -> tuple[str, str]:
         return (found[1] + body, found[2]) if unit in ("", found[2]) else (text, "")
     for start in range(1, len(text)):
         found = UNIT.fullmatch(text, start)
-        if found and _is_unit(unit := found[1]):
+        variable = text[start - 1 : start + 1].isalnum() and not text[start + 1 : start + 2].isalpha()
+        if found and not variable and _is_unit(unit := found[1]):
             unit = re.sub("[ {}]|(?<=[a-z]{3})s$", "", unit)
             return text[:start].strip(), SAME_UNIT.get(unit, unit)
     return text, ""

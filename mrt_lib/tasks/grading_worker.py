@@ -96,15 +96,15 @@ def tightened(compare: Any) -> Any:
 
 def is_close(a: Any, b: Any) -> bool:
     """Whether two expressions that are equal to six decimals are so to 20 digits, or one rounds the other."""
-    from sympy import Float, MatrixBase, Rational
+    from sympy import Float, MatrixBase, Rational, simplify
 
     if isinstance(a, MatrixBase):
         return all(is_close(x, y) for x, y in zip(a, b, strict=True))
     x, y = (e.xreplace({f: Rational(str(f)) for f in e.atoms(Float)}).doit() for e in (a, b))
     difference = (x - y).expand()
-    if not difference.is_number or difference == 0:
-        return True
-    size = abs(x.evalf(30)) if x.is_number else 1
+    if difference.free_symbols:
+        return simplify(difference) == 0
+    size = abs(x.evalf(30)) if x.is_number else Rational(1, 10**40)
     if abs(difference.evalf(30)) <= size * Rational(1, 10**20):
         return True
     return (isinstance(a, Float) and rounds(str(a).rstrip("0"), y)) or (
