@@ -29,7 +29,7 @@ START_SECONDS = 900.0
 # A busy machine is slow, not hung: the deadline counts CPU time where the system can, and the clock on the
 # wall only ends what waits this many times as long.
 PATIENCE = 60.0 if hasattr(signal, "setitimer") else 1.0
-LONGEST_ANSWER = 1000
+LONGEST_ANSWER, LONGEST_UNIT = 1000, 40
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ FONT = (
 )
 REWRITES = [
     (r"(?<![\w)} ])\*\*([^*]+)\*\*(?![\w({])", r"\1"),
-    (r"(?<![\\A-Za-z])(pi|sqrt)(?![A-Za-z])", r"\\\1 "),
+    (r"(?<![\\A-Za-z])(pi|sqrt|ln|log|sin|cos|tan)(?![A-Za-z])", r"\\\1 "),
     (r"<=", r"\\leq "),
     (r">=", r"\\geq "),
     (r"!=", r"\\neq "),
@@ -177,6 +177,7 @@ REWRITES = [
     (rf"{FONT} ?{BRACED}", r" \1 "),
     (rf"{FONT} ?{BRACED}", r" \1 "),
     (r"\{,\}", ","),
+    (r"(?<=[0-9)}]) i(?![A-Za-z])", "i"),
     (r" *\^ *", "^"),
     (r"\\[dtc]frac", r"\\frac"),
     (r"\\div(?![a-z])", "/"),
@@ -192,7 +193,9 @@ WRAPPED = re.compile(
     rf"|(?:{ANSWER}|{LEADS})(.+)|(.*[^.])\.|(.+)(?:[,;]|\\\\)"
 )
 BRACKETS = re.compile(r"([(\[])[^,]*,[^,]*([)\]])")  # of an interval, which a pair of numbers may be
-NAME = re.compile(r"(?!.*(?:sqrt|frac|\\ne|\bnot\b|\\pm))[A-Za-z\\|(][A-Za-z\\|+ {}'(),-]*")
+NAME = re.compile(
+    r"(?!.*(?:sqrt|frac|log|ln|sin|cos|tan|\\ne|\bnot\b|\\pm))[A-Za-z\\|(][A-Za-z\\|+ {}'(),-]*"
+)
 DIGITS = r"(?:[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+|(?:_[0-9]{3})+)(?![0-9_])|[0-9]+)"
 DECIMAL = rf"(?:{DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
 POWER = r"10 ?(?:\^|\*\*) ?[{(]? ?([+-]?[0-9]+) ?[})]?"
@@ -210,10 +213,10 @@ UNIT = re.compile(
     r"(\\%|[$€£¥₹]|_\{?[0-9]{1,2}\}?(?![0-9_])|\^\\circ ?[CFK]?|"
     rf"{POWERED}(?:(?: | ?/ ?){POWERED})*)"
 )
-UNITS = """ mm cm dm km m in ft yd mi mg g kg lb oz ml mL cl L l s h min sec hr ms N J W V A K Hz kHz Pa kPa mol
-    kW kWh mph kph kmh rpm eV USD EUR GBP sq cu square cubic per dollar euro cent foot feet inch mile meter metre
-    liter litre hour minute second day week month months year person people men women children unit point gram
-"""
+UNITS = """ mm cm dm km m in ft yd mi mg g kg lb oz ml mL l L s h min sec hr ms N J W V A K Hz kHz Pa kPa mol
+    kW kWh mph kph kmh rpm eV USD EUR GBP sq cu square cubic per dollar euro cent foot feet inch mile meter
+    metre liter litre hour minute second day week month months year person people men women children unit
+    point gram """
 SAME_UNIT = {"dollar": "$", "USD": "$", "euro": "€", "EUR": "€", "kilometer": "km", "centimeter": "cm"}
 SAME_UNIT |= {
     "meter": "m",
@@ -268,7 +271,7 @@ def sides(text: str) -> tuple[str, list[str]]:
         return "", [text]
     parts = [unwrap(part) for part in re.split(r"(?<![<>\\]):?==?|\\(?:approx|in)(?![a-z])", text)]
     names = [
-        bool(NAME.fullmatch(re.sub(r"_\{[^{}]*\}|_\w|(?<=[A-Za-z])\([^()]*\)", "", part)))
+        bool(NAME.fullmatch(re.sub(r"_\{[^{}]*\}|_\w|(?<=[A-Za-z'])\([^()]*\)", "", part)))
         for part in parts[:-1]
     ]
     named = names.index(False) if False in names else len(names)
@@ -280,7 +283,7 @@ def split_unit(text: str) -> tuple[str, str]:
     if found := CURRENCY.fullmatch(text):
         body, unit = split_unit(found[3])
         return (found[1] + body, found[2]) if unit in ("", found[2]) else (text, "")
-    for start in range(1, len(text)):
+    for start in range(max(1, len(text) - LONGEST_UNIT), len(text)):
         found = UNIT.fullmatch(text, start)
         variable = text[start - 1 : start + 1].isalnum() and not text[start + 1 : start + 2].isalpha()
         if found and not variable and _is_unit(unit := found[1]):
@@ -363,7 +366,7 @@ def is_rounded(decimal: Number, exact: Number) -> bool:
 
 def prose(text: str) -> set[str]:
     """The words in a text that are neither commands nor functions nor products of letters."""
-    words = re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", text)
+    words = re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", re.sub(r"\\(?:begin|end)\{[a-z*]*\}", "", text))
     spoken = [word for word in words if len(word) > 3 or re.search("[aeiouAEIOU]", word)]
     return {word for word in spoken if not FUNCTIONS.fullmatch(word)}
 
