@@ -209,7 +209,7 @@ def test_boxes_of_every_legal_kind(number):
     assert last_boxed(f"\\boxed{{\\left\\{{{number} \\right.}}") == f"\\left\\{{{number} \\right."
 
 
-@pytest.mark.parametrize("n", [110, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [22, pytest.param(500, marks=pytest.mark.slow)])
 def test_generated_golds(task, n):
     found = [misgraded(task, case) for case in cases(n, seed=1)]
     assert [accepted for _, accepted in found if accepted] == []
