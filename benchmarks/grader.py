@@ -130,7 +130,7 @@ def scientific(digits: int, power: int) -> tuple[str, list[str], list[str]]:
     ]
     wrong = [text for d, p in others for text in (f"{d}e{p}", plain(d, p), f"{d} \\times 10^{{{p}}}")]
     wrong += [f"{head} \\times 10"] * (power + shift != 1)
-    wrong += ["0", "0.0", "0.000000", "1", f"{head}e", f"{head}e{power + shift}x", f"{head} \\times 10",
+    wrong += ["0", "0.0", "0.000000", "1", f"{head}e", f"{head}e{power + shift}x",
         f"{whole}\\%"]
     wrong += [f"{whole} million", f"{whole} or 7777", f"not {whole}", f"2x = {whole}", f"\\pm {whole}",
         f"> {whole}"]

@@ -165,7 +165,7 @@ FONT = (
     r"\\(?:text|textrm|textbf|textit|textnormal|mbox|math(?:rm|bf|it|sf)|boldsymbol|bm|ensuremath)(?![a-z])"
 )
 REWRITES = [
-    (r"(?<![\w)} ])\*\*([^*]+)\*\*(?![\w({])", r"\1"),
+    (r"(?<![\w)} ])\*\*([^*]+)\*\*(?![\w({+-])", r"\1"),
     (r"(?<![\\A-Za-z])(pi|sqrt|ln|log|sin|cos|tan)(?![A-Za-z])", r"\\\1 "),
     (r"<=", r"\\leq "),
     (r">=", r"\\geq "),
