@@ -74,6 +74,7 @@ bench: $(STAMP) ## speed and memory, measured as ratios, into data/results
 	$(RUN) -m benchmarks.training
 	$(RUN) -m benchmarks.progress_cost
 	$(RUN) -m benchmarks.long_trace
+	$(RUN) -m benchmarks.grader
 	$(RUN) -m tools.readme
 
 clean: ## remove environments, pages and caches

@@ -83,6 +83,7 @@ class Countdown:
 
 def is_solution(text: str, numbers: list[int], target: int) -> bool:
     """Whether the text is an expression of exactly these numbers with this value. Never raises."""
+    text = " ".join(text.split())
     expression = parse_arithmetic(text)
     if expression is None:
         return False

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from mrt_lib.files import write_text
+
+NO_GOLDS = ("", "n/a", "nan", "null", "none")  # what a table writes where there is no gold
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,8 @@ def read_problems(path: str | Path) -> list[Problem]:
         facts = row.get("facts", {})
         if not isinstance(facts, dict) or not all(isinstance(v, int | str) for v in facts.values()):
             raise ValueError(f"{where}: field 'facts' must map names to numbers or strings, got {facts!r}")
+        if row["answer"].strip().casefold() in NO_GOLDS:
+            raise ValueError(f"{where}: field 'answer' says that there is none: {row['answer']!r}")
         if row["id"] in problems:
             raise ValueError(f"{where}: field 'id' repeats {row['id']!r}")
         problems[row["id"]] = Problem(**row)
@@ -172,22 +177,31 @@ def read_problems(path: str | Path) -> list[Problem]:
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every row of a JSONL file with its "file:line"; ValueError for what is not UTF-8 or no JSON object."""
+    """Every row of a JSONL file with its "file:line"; ValueError for what is not UTF-8 or no JSON object.
+
+    A byte-order mark is read over; NaN, infinity and integers of thousands of digits are no JSON.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no problem file at {path}; `make problems` writes the shipped ones")
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     for where, line in ((f"{path}:{i}", line) for i, line in enumerate(lines, start=1) if line.strip()):
         try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+            row = json.loads(line, parse_constant=_finite, parse_float=_finite)
+        except (ValueError, RecursionError) as error:  # also an integer of more digits than Python reads
             raise ValueError(f"{where}: not JSON ({error})") from None
         if not isinstance(row, dict):
             raise ValueError(f"{where}: expected one JSON object per line, got {type(row).__name__}")
         yield where, row
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(float(number)):
+        raise ValueError(f"{number} is no number")
+    return float(number)
 
 
 def text_digest(*texts: str) -> str:

@@ -7,16 +7,16 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from mrt_lib.tasks.base import Problem, read_jsonl, text_digest
-from mrt_lib.tasks.grading import Grader
+from mrt_lib.tasks.grading import Grader, Verdict
 from mrt_lib.tasks.math_sources import PRESETS, Fields, Located, Row, Source, located
 
 INTEGER = re.compile(r"[+-]?([0-9]+|[0-9]{1,3}(,[0-9]{3})+)")
+MOST_KEPT = 2**16
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class MathTask:
         problems: by split; ids are hashes of the questions, so the same question keeps its id.
         dropped: rows left out: an unreadable gold and, in data sets, an empty or repeated problem.
         ungraded: answers that count as wrong because they could not be graded (deadline, error, length).
+        unread: how many of the scored answers were wrong because they say nothing that can be read.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class MathTask:
         """
         self.name, self.grader = name, Grader(deadline)
         self.ungraded = self.grader.ungraded
-        self._right = lru_cache(2**16)(lambda gold, answer: self.grader.compare(gold, answer).right)
+        self.unread = 0
+        self._graded: dict[tuple[str, str], Verdict] = {}
         self.dropped: list[Dropped] = []
         self.problems: dict[str, list[Problem]] = {}
         seen: dict[str, str] = {}
@@ -116,10 +118,14 @@ class MathTask:
 
     def score(self, problem: Problem, answer_text: str) -> float:
         """1.0 if the answer equals the gold, else 0.0; what cannot be graded is 0.0 and in `ungraded`."""
-        answer = answer_text.strip()
-        if _is_integer(problem.answer) and _is_integer(answer):
-            return float(_canonical(problem.answer) == _canonical(answer))
-        return float(answer != "" and self._right(problem.answer, answer))
+        pair = problem.answer, answer_text.strip()
+        verdict = self._graded.get(pair) or self.grader.compare(*pair)
+        if not verdict.reason:  # an error is no result
+            self._graded[pair] = verdict
+            self.unread += not verdict.answer_read
+        if len(self._graded) > MOST_KEPT:
+            self._graded.clear()
+        return float(verdict.right)
 
     def answers(self, problem: Problem) -> tuple[str, ...] | None:
         """An integer gold, with and without thousands separators; None for other golds.

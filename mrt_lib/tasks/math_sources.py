@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from mrt_lib.tasks.base import load
+from mrt_lib.tasks.base import NO_GOLDS, load
 from mrt_lib.thoughts.templates import last_boxed
 
 Row = Mapping[str, Any]
 Located = tuple[str, Row]
+LONGEST_INTEGER = 1000
+NO_NUMBERS = ("", "nan", "inf", "-inf")  # Python's spellings
 EXTRACT: dict[str, Callable[[str], str]] = {
     "whole": str,
     "after ####": lambda text: text.rpartition("####")[2] if "####" in text else "",
@@ -46,13 +48,15 @@ class Fields:
             if name not in row:
                 raise ValueError(f"{where}: field {name!r} is missing; the row has {sorted(row)}")
             x = row[name]
-            if isinstance(x, bool) or not isinstance(x, str | int | float) or not str(x).strip():
+            if isinstance(x, int) and abs(x) >= 10**LONGEST_INTEGER:
+                raise ValueError(f"{where}: field {name!r} is an integer of over {LONGEST_INTEGER} digits")
+            if isinstance(x, bool) or not isinstance(x, str | int | float) or str(x).strip() in NO_NUMBERS:
                 raise ValueError(f"{where}: field {name!r} must be a non-empty text or a number, got {x!r}")
             texts.append(str(x).strip())
         gold = EXTRACT[self.extract](texts[1]).strip()
         if not gold:
             raise ValueError(f"{where}: field {self.answer!r} holds no gold answer ({self.extract})")
-        if gold in self.skip:
+        if gold in self.skip or gold.casefold() in NO_GOLDS:
             raise ValueError(f"{where}: the gold answer is {gold!r}")
         return texts[0], gold
 
