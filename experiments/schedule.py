@@ -17,6 +17,8 @@ from experiments.records import SCRATCH
 from mrt_lib.files import alone
 from tools.processes import end, orderly
 
+WAIT = 60.0  # seconds between two looks at what another process does
+
 
 def keep_going(jobs: int, plan: Callable[[], Sequence[Any]], module: str) -> None:
     """Keep `jobs` runs of a plan going, one thread each, until none is missing.
@@ -67,7 +69,7 @@ def _keep_going(
             time.sleep(1)
         if ready and not working:
             print(f"waiting for another process: {', '.join(r.name for r in ready)}", flush=True)
-            time.sleep(60)
+            time.sleep(WAIT)
     if failed:
         sys.exit(f"{len(failed)} runs failed: {', '.join(sorted(r.name for r in failed))}")
 

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -346,11 +347,13 @@ def find_model(name: str | Path) -> Path:
         raise FileNotFoundError(f"no folder {name}, and a name on the hub looks like owner/model")
     from huggingface_hub import snapshot_download
 
+    repository, _, revision = str(name).partition("@")
+    asked: Any = {"revision": revision or None, "allow_patterns": ["*.json", "*.safetensors"]}
     try:
-        repository, _, revision = str(name).partition("@")
-        wanted = ["*.json", "*.safetensors"]
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
+        return Path(snapshot_download(repository, **asked))
     except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):  # offline, a revision that is here may be refused above
+            return Path(snapshot_download(repository, **asked, local_files_only=True))
         raise FileNotFoundError(f"no folder {name}, and the hub does not give it: {error}") from error
 
 
