@@ -126,9 +126,7 @@ def save_checkpoint(path: str | Path, state: Mapping[str, Any]) -> None:
             path.replace(_previous(path))
 
 
-def load_checkpoint(
-    path: str | Path, device: torch.device, keys: Iterable[str] = ()
-) -> dict[str, Any] | None:
+def load_checkpoint(path: str | Path, device: torch.device, keys: Iterable[str] = ()) -> dict | None:
     """The newest intact state with these keys; None if there is none yet, ValueError if all are damaged.
 
     A damaged one that is newer is put aside with a warning. Unpickles nothing but tensors and plain values.
@@ -151,7 +149,7 @@ def _previous(path: Path) -> Path:
     return path.with_name(f"{path.name}.previous")
 
 
-def _state(file: Path, device: torch.device, keys: Iterable[str]) -> dict[str, Any] | None:
+def _state(file: Path, device: torch.device, keys: Iterable[str]) -> dict | None:
     if not _intact(file):
         return None
     try:
@@ -216,7 +214,7 @@ def alone(folder: str | Path) -> Iterator[None]:
         if first:
             for left in folder.glob(".*.tmp"):  # of a process that was killed
                 left.unlink(missing_ok=True)
-            write_text(owner, f"process {os.getpid()} on {platform.node()}")
+            owner.write_text(f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
         if first:

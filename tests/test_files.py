@@ -378,3 +378,88 @@ def test_a_read_only_place_is_named(tmp_path):
         pass
     tmp_path.chmod(0o700)
     shutil.rmtree(tmp_path)
+
+
+def trained(folder, state=None):
+    """A short run in a folder."""
+    from mrt_lib.training.loop import run
+    from tests.small_training import case
+
+    trainer = case("mrt_exact", steps=2, checkpoint_every=1)
+    if state is not None:
+        state.append(trainer)
+    run(trainer, folder)
+    return trainer
+
+
+def test_a_run_whose_disk_is_full_says_so_has_its_old_weights_and_goes_on(tmp_path):
+    from mrt_lib.reasoner import Reasoner
+    from tests.small_training import ending, same_bits
+
+    def action():
+        own = []
+        base = Reasoner.load("data/models/strong").model.state_dict()
+        small_files(100_000)
+        try:
+            trained(tmp_path / "full", own)
+        finally:
+            if not same_bits(base, own[0].learner.sampler.state_dict()):
+                raise AssertionError("other weights")
+
+    torch.set_num_threads(1)  # this process forks
+    kind, number, message = in_child(action)
+    assert (kind, number) == ("OSError", errno.EFBIG), message
+    assert str(tmp_path / "full" / "checkpoint.pt") in message
+    kept = {path.name for path in (tmp_path / "full").iterdir()}
+    assert kept == {".lock", "config.json", "log.csv"}
+    trained(tmp_path / "full")
+    trained(tmp_path / "straight")
+    assert same_bits(ending(tmp_path / "full"), ending(tmp_path / "straight"))
+    path = tmp_path / "full" / "checkpoint.pt"
+    path.write_bytes(cut(path.read_bytes()))
+    with pytest.warns(UserWarning, match="goes on from"):
+        trained(tmp_path / "full")
+    assert same_bits(ending(tmp_path / "full"), ending(tmp_path / "straight"))
+
+
+def test_a_run_belongs_to_its_golds_facts_prompts_and_grading():
+    from dataclasses import replace
+
+    from mrt_lib.reasoner import Reasoner
+    from mrt_lib.tasks import RootSearch
+
+    task = RootSearch(31)
+    problems = task.problems["train"][:3]
+    reasoner = Reasoner.load("data/models/strong")
+    own = reasoner.asked(task, problems)
+    assert own == Reasoner.load("data/models/strong").asked(RootSearch(31), list(problems))
+    first, *rest = problems
+    changed = [
+        replace(first, answer="30"),
+        replace(first, facts={}),
+        replace(first, id="x"),
+        replace(first, question=rest[0].question),
+    ]
+    assert all(reasoner.asked(task, [p, *rest])["problems"] != own["problems"] for p in changed)
+    reasoner.template = replace(reasoner.template, continue_markers=("hit",))
+    assert reasoner.asked(task, problems)["template"] != own["template"]
+    assert reasoner.asked(RootSearch(63), problems) != own
+
+
+@pytest.mark.parametrize("name", ["0000.parquet", "0000.json"])
+@pytest.mark.parametrize("damage", [cut, lambda data: b"", lambda data: b"{}"], ids=["cut", "empty", "other"])
+def test_a_damaged_chunk_of_a_report_is_measured_again(tmp_path, damage, name):
+    import mrt_lib
+    from mrt_lib.tasks import RootSearch
+
+    problems = RootSearch(31).problems["test"][:2]
+
+    def report():
+        own = {"rollouts": 1, "thinking_tokens": 24, "branches": 2}
+        return mrt_lib.report("data/models/strong", problems, folder=tmp_path / "report", **own)
+
+    before = repr(report().numbers)
+    path = tmp_path / "report" / "thoughts" / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.warns(UserWarning, match=r"0000\.parquet is damaged; its problems are measured again"):
+        assert repr(report().numbers) == before
