@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -245,6 +245,9 @@ def claim(folder: str | Path, identity: Mapping[str, Any]) -> Iterator[None]:
         yield
 
 
+PLAIN = (object.__reduce__, object.__reduce_ex__, SimpleNamespace.__reduce__)
+
+
 def settings_of(thing: Any) -> Any:
     """What an arm or a template is, as JSON: its class and its settings, so that equal ones are equal.
 
@@ -267,7 +270,7 @@ def settings_of(thing: Any) -> Any:
         return f"{thing.__qualname__} {digest(json.dumps([_code(thing.__code__), own]))}"
     kind = type(thing)
     # What pickles in a way of its own, such as a tensor, has more than attributes.
-    own_way = any(getattr(kind, n) is not getattr(object, n) for n in ("__reduce__", "__reduce_ex__"))
+    own_way = any(getattr(kind, n) not in PLAIN for n in ("__reduce__", "__reduce_ex__"))
     if not hasattr(thing, "__dict__") or own_way or isinstance(thing, type):
         raise ValueError(
             f"{thing!r} is no plain setting, so a run with it could not be told from another; keep numbers, "
