@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mrt_lib.files import write_json
+from mrt_lib.files import whole, write_json
 
 RUNS, SCRATCH = Path("data/results/runs"), Path("build/experiments")
 TOTALS = ("policy_tokens", "prover_tokens", "generate_seconds", "prove_seconds", "update_seconds", "seconds")
@@ -27,11 +27,11 @@ def write_run(
     if log:
         rounded = [{key: float(f"{x:.6g}") for key, x in row.items()} for row in log]
         packing = {"method": "gzip", "mtime": 0}  # the same log is the same file
-        pd.DataFrame(rounded).to_csv(folder / "log.csv.gz", index=False, compression=packing)
+        with whole(folder / "log.csv.gz") as temporary:
+            pd.DataFrame(rounded).to_csv(temporary, index=False, compression=packing)
     if arrays:
-        with (folder / "arrays.tmp").open("wb") as file:
+        with whole(folder / "arrays.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **{n: _shrink(a) for n, a in arrays.items()})
-        (folder / "arrays.tmp").replace(folder / "arrays.npz")
     write_json(folder / "run.json", dict(facts))
 
 
@@ -54,6 +54,5 @@ def _shrink(array: np.ndarray) -> np.ndarray:
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """A table as CSV with six digits, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    frame.to_csv(temporary, index=False, float_format="%.6g")
-    temporary.replace(path)
+    with whole(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.6g")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from experiments.measure import EPISODE_TOKENS, test, validate
 from experiments.plan import TASKS, Run, plan
 from experiments.records import RUNS, SCRATCH, TOTALS, write_run
+from experiments.schedule import command_line
 from mrt_lib import Reasoner, TrainConfig, Trainer
 from mrt_lib.files import sha256
 from mrt_lib.provenance import provenance
@@ -80,4 +80,4 @@ def _facts(run: Run, trainer: Trainer, log: list[loop.Row]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    execute(next(run for run in plan() if run.name == sys.argv[1]))
+    command_line("experiments.run", __doc__, plan, execute)

@@ -8,13 +8,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from experiments.records import SCRATCH
+from mrt_lib.files import alone
+from tools.processes import end, orderly
+
+WAIT = 60.0  # seconds between two looks at what another process does
 
 
 def keep_going(jobs: int, plan: Callable[[], Sequence[Any]], module: str) -> None:
     """Keep `jobs` runs of a plan going, one thread each, until none is missing.
+
+    They end with this process. A run that another process does is left to it and waited for.
 
     Args:
         jobs: runs at a time.
@@ -22,6 +31,17 @@ def keep_going(jobs: int, plan: Callable[[], Sequence[Any]], module: str) -> Non
         module: `python -m MODULE NAME` does the run of that name.
     """
     working: dict[Any, subprocess.Popen] = {}
+    try:
+        with orderly():
+            _keep_going(jobs, plan, module, working)
+    finally:
+        for process in working.values():
+            end(process)
+
+
+def _keep_going(
+    jobs: int, plan: Callable[[], Sequence[Any]], module: str, working: dict[Any, subprocess.Popen]
+) -> None:
     seconds: list[float] = []
     started: dict[Any, float] = {}
     failed: set[Any] = set()
@@ -42,12 +62,27 @@ def keep_going(jobs: int, plan: Callable[[], Sequence[Any]], module: str) -> Non
         ready = [r for r in plan() if not r.done() and r not in working and r not in failed]
         if not ready and not working:
             break
-        for run in ready[: jobs - len(working)]:
+        free = [r for r in ready if not in_use(SCRATCH / r.name)][: jobs - len(working)]
+        for run in free:
             started[run], working[run] = time.time(), start(run.name, module)
-        while all(process.poll() is None for process in working.values()):
+        while working and all(process.poll() is None for process in working.values()):
             time.sleep(1)
+        if ready and not working:
+            print(f"waiting for another process: {', '.join(r.name for r in ready)}", flush=True)
+            time.sleep(WAIT)
     if failed:
         sys.exit(f"{len(failed)} runs failed: {', '.join(sorted(r.name for r in failed))}")
+
+
+def in_use(folder: Path) -> bool:
+    """Another process has the folder `alone`."""
+    if not folder.is_dir():
+        return False
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def start(name: str, module: str) -> subprocess.Popen:
@@ -72,7 +107,9 @@ def command_line(
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
     options = parser.parse_args()
     if options.run:
-        execute(next(run for run in plan() if run.name == options.run))
+        run = next(run for run in plan() if run.name == options.run)
+        with orderly(), alone(SCRATCH / run.name):
+            execute(run)
         return
     keep_going(options.jobs, plan, module)
     for write in afterwards:

@@ -60,6 +60,9 @@ def describe_verifier() -> None:
     facts = read_facts(VERIFIER)
     numbers = {name: x for name, x in facts["numbers"].items() if " on " not in name}
     numbers |= _card(facts["task"], VerifierSettings.seed)
+    if sha256(f"{facts['base']}/model.safetensors") != numbers["base sha256"]:
+        raise ValueError(f"the verifier was trained from another {facts['base']}")
+    facts |= base_facts(Reasoner.load(facts["base"]).model, facts["base"])
     weights = sha256(VERIFIER / WEIGHTS[1])
     runs = {name: read_run(name, ROWS) for name in MODELS}
     for name, run in runs.items():

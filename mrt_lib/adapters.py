@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from mrt_lib.files import weights_digest, write_json
+from mrt_lib.files import weights_digest, write_json, write_text
 
 WEIGHTS = ("adapter_config.json", "adapter_model.safetensors")
 FACTS = "training.json"
@@ -42,12 +44,36 @@ def write_facts(folder: str | Path, facts: Mapping[str, Any]) -> None:
     write_json(Path(folder) / FACTS, facts)
     numbers = {**facts["numbers"], **facts["provenance"]}
     rows = [f"| {name} | {f'{x:.4g}' if isinstance(x, float) else x} |" for name, x in numbers.items()]
-    (Path(folder) / "README.md").write_text(CARD.format(**facts, rows="\n".join(rows)))
+    write_text(Path(folder) / "README.md", CARD.format(**facts, rows="\n".join(rows)))
+
+
+def save_adapter(adapter: Any, folder: str | Path, facts: Mapping[str, Any]) -> None:
+    """Write a peft model's adapter, which names its base as `facts` do (see `write_facts`), and those."""
+    own = adapter.peft_config["default"]
+    own.base_model_name_or_path, _, revision = facts["base"].partition("@")
+    own.revision = revision or None
+    adapter.save_pretrained(folder, save_embedding_layers=False)
+    write_facts(folder, facts)
 
 
 def base_facts(base: PreTrainedModel, name: str) -> dict[str, str]:
     """What an adapter must say of the plain model that it is for."""
-    return dict(zip(BASE, (name, weights_digest(base), dtype_name(base)), strict=True))
+    return dict(zip(BASE, (portable(name), weights_digest(base), dtype_name(base)), strict=True))
+
+
+def portable(name: str | Path, revision: str | None = None) -> str:
+    """A model's name without a path of this machine.
+
+    "owner/model@revision" for one of the hub, wherever its cache lies; a folder as it is seen from here, or,
+    if it lies elsewhere, its own name alone.
+    """
+    path = Path(name)
+    if found := re.search(r"models--([^/]+)/snapshots/(\w+)", path.as_posix()):
+        return f"{found[1].replace('--', '/')}@{found[2]}"
+    if not path.exists() and not path.is_absolute():
+        return f"{name}@{revision}" if revision and "@" not in str(name) else str(name)
+    here = Path(os.path.normpath(path.absolute()))
+    return here.relative_to(Path.cwd()).as_posix() if here.is_relative_to(Path.cwd()) else here.name
 
 
 def load_adapter(model: PreTrainedModel, folder: str | Path) -> Any:
@@ -75,7 +101,10 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     if missing := [name for name in (*WEIGHTS, FACTS) if not (folder / name).is_file()]:
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; `Reasoner.save` writes all of them")
-    facts = json.loads((folder / FACTS).read_text())
+    try:
+        facts = dict(json.loads((folder / FACTS).read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{folder / FACTS} is damaged ({error}); get or save the adapter again") from None
     if missing := [name for name in BASE if name not in facts]:
         raise ValueError(f"{folder / FACTS} does not say {', '.join(missing)}, so its base is unknown")
     return facts

@@ -7,21 +7,31 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from mrt_lib.adapters import WEIGHTS as ADAPTER
-from mrt_lib.adapters import dtype_name, load_adapter, merged_weights, read_facts, write_facts, write_weights
+from mrt_lib.adapters import (
+    dtype_name,
+    load_adapter,
+    merged_weights,
+    portable,
+    read_facts,
+    save_adapter,
+    write_weights,
+)
 from mrt_lib.engines.base import Engine, Sampling, Stop, context_of, eos_ids
 from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.files import new_folder, write_json
+from mrt_lib.files import digest, grading, new_folder, settings_of, write_json
 from mrt_lib.provenance import provenance
-from mrt_lib.tasks.base import Problem
+from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.thoughts.templates import Template, decode, encode, find_template, get_template, token_id
 from mrt_lib.thoughts.traces import Trace
 
@@ -41,7 +51,7 @@ class Reasoner:
         template: the text around a thought.
         engine: what samples; with the weights of `model`.
         eos_ids: the model's own end-of-text tokens: they too end thoughts and answers.
-        name: folder or hub name, for reports and cards.
+        name: folder, or "owner/model@revision" of the hub, for reports and cards.
         adapter: after training with LoRA, the peft model whose merged weights `model` has; else None.
         facts: of that training: arm, task, template, base, numbers (`mrt_lib.adapters.write_facts`).
     """
@@ -63,7 +73,8 @@ class Reasoner:
         self.template.check(tokenizer)
         self.engine: Engine = engine or TransformersEngine(model)
         self.eos_ids = eos_ids(model, tokenizer)
-        self.name = str(getattr(model, "name_or_path", "") or "")
+        name, revision = getattr(model, "name_or_path", ""), getattr(model.config, "_commit_hash", None)
+        self.name = portable(name, revision) if name and not Path(name).is_dir() else str(name)
         self.adapter: Any = None
         self.facts: Mapping[str, Any] = {}
 
@@ -74,6 +85,7 @@ class Reasoner:
         template: Template | str | None = None,
         dtype: str | None = None,
         engine: str = "transformers",
+        base: str | Path | None = None,
         **options: Any,
     ) -> Reasoner:
         """A saved reasoner, on the best device at hand::
@@ -82,12 +94,13 @@ class Reasoner:
             reasoner = Reasoner.load("data/models/base")
 
         Args:
-            name: folder with the model, in safetensors, and its tokenizer; a name on the hub like
-                "owner/model"; or an adapter's folder, which names its base and is merged into it.
+            name: folder with the model, in safetensors, and its tokenizer; a name on the hub, "owner/model"
+                or "owner/model@revision"; or an adapter's folder, which is merged into its base.
             template: or its name; None for the adapter's own, or the first known one that fits.
             dtype: of the weights: "float32", "bfloat16", "float16", or "auto" for what the hardware computes
                 best, printed with the reason; None for float32, or what an adapter was trained for.
             engine: "transformers", or "vllm" (a model's folder or hub name, no adapter).
+            base: of an adapter; None for what it names, seen from here or from the folder around it.
             **options: of the engine, such as `batch_tokens` or `gpu_memory_utilization`.
 
         Raises:
@@ -108,9 +121,9 @@ class Reasoner:
                 raise ValueError(f"{name} holds a verifier, which scores answers and gives none")
             if dtype not in (None, facts["dtype"]):
                 raise ValueError(f"{name} was trained in {facts['dtype']} and cannot be loaded in {dtype}")
-            base, tokenizer = load_model(facts["base"], facts["dtype"])
-            model, template = copy.deepcopy(base), template or saved_template(name, facts["template"])
-            adapter = load_adapter(base, name)
+            plain, tokenizer = load_model(base or _base_of(name, facts["base"]), facts["dtype"])
+            model, template = copy.deepcopy(plain), template or saved_template(name, facts["template"])
+            adapter = load_adapter(plain, name)
             write_weights(merged_weights(adapter), model)
         else:
             model, tokenizer = load_model(name, dtype or "float32")
@@ -122,7 +135,8 @@ class Reasoner:
             reasoner.engine = VLLMEngine(find_model(name), dtype_name(model), **options)
         else:
             reasoner.engine = TransformersEngine(model, **options)
-        reasoner.name, reasoner.adapter, reasoner.facts = str(name), adapter, facts
+        reasoner.name = str(name) if Path(name).is_dir() else portable(find_model(name))
+        reasoner.adapter, reasoner.facts = adapter, facts
         return reasoner
 
     @property
@@ -157,6 +171,12 @@ class Reasoner:
     def prompt(self, question: str) -> list[int]:
         """Token ids up to and including the open thinking block; ValueError for what cannot be written."""
         return self.template.prompt_ids(self.tokenizer, question)
+
+    def asked(self, task: Task, problems: Sequence[Problem]) -> dict[str, Any]:
+        """What a run is asked, as JSON: template, problems with golds and prompts, grading."""
+        texts = [json.dumps([asdict(p), self.prompt(p.question)]) for p in problems]
+        found = {"template": settings_of(self.template), "problems": f"{len(problems)}, {digest(*texts)}"}
+        return found | {"grading": grading(task)}
 
     def close(self, trace: Trace, j: int) -> list[int]:
         """Token ids that end the thought at prefix j: forced, or the model's own end of a finished trace."""
@@ -266,8 +286,7 @@ class Reasoner:
                 self.model.save_pretrained(filling)
                 self.tokenizer.save_pretrained(filling)
             else:
-                self.adapter.save_pretrained(filling, save_embedding_layers=False)
-                write_facts(filling, {**self.facts, "provenance": provenance()})
+                save_adapter(self.adapter, filling, {**self.facts, "provenance": provenance()})
 
     def _longer(self, trace: Trace, ids: list[int], log_probs: list[float], finished: bool = False) -> Trace:
         """The trace with new tokens, of which the last is the thought's end if `finished`."""
@@ -288,6 +307,17 @@ def saved_template(folder: str | Path, name: str = "") -> Template | None:
     return Template(**texts)
 
 
+def _base_of(folder: str | Path, base: str) -> str | Path:
+    """An adapter's base seen from here or beside the adapter; FileNotFoundError says how to name another."""
+    beside = Path(folder).absolute().parent / base
+    if beside.is_dir() and not Path(base).is_dir():
+        return beside
+    try:
+        return find_model(base)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; if {folder}'s base lies elsewhere, say base=") from error
+
+
 def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer of a folder or hub name; errors as in `Reasoner.load`."""
     folder = find_model(name)
@@ -303,7 +333,10 @@ def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTraine
     check_dtype(dtype)
     logging.disable_progress_bar()
     load: Any = AutoModelForCausalLM.from_pretrained
-    model, info = load(folder, dtype=getattr(torch, dtype), output_loading_info=True)
+    try:
+        model, info = load(folder, dtype=getattr(torch, dtype), output_loading_info=True)
+    except SafetensorError as error:
+        raise ValueError(f"the weights in {folder} are damaged ({error}); get them again") from error
     logging.enable_progress_bar()
     if lost := sorted(info["missing_keys"]):
         raise ValueError(f"{folder} has no weights for {len(lost)} parts of its model, such as {lost[0]}")
@@ -312,19 +345,23 @@ def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTraine
 
 
 def find_model(name: str | Path) -> Path:
-    """The folder of a model: `name` itself, or the hub's cache of what it has under "owner/model".
+    """The folder of a model: `name` itself, or the hub's cache of "owner/model" or "owner/model@revision".
 
     FileNotFoundError: no such folder, and the hub does not give it. Open models need no account.
     """
     if Path(name).is_dir():
         return Path(name)
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)):
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", str(name)):
         raise FileNotFoundError(f"no folder {name}, and a name on the hub looks like owner/model")
     from huggingface_hub import snapshot_download
 
+    repository, _, revision = str(name).partition("@")
+    asked: Any = {"revision": revision or None, "allow_patterns": ["*.json", "*.safetensors"]}
     try:
-        return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors"]))
+        return Path(snapshot_download(repository, **asked))
     except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):  # offline, a revision that is here may be refused above
+            return Path(snapshot_download(repository, **asked, local_files_only=True))
         raise FileNotFoundError(f"no folder {name}, and the hub does not give it: {error}") from error
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from mrt_lib.adapters import base_facts, load_adapter, read_facts, write_facts
+from mrt_lib.adapters import base_facts, load_adapter, read_facts, save_adapter
 from mrt_lib.engines.base import by_length
 from mrt_lib.files import new_folder
 from mrt_lib.measure.stats import Interval, bootstrap
@@ -166,8 +166,7 @@ def save_verifier(verifier: Verifier, folder: str | Path, base: Reasoner, facts:
     own = {"arm": "verifier", "template": base.template.name, "verdicts": list(verifier.verdicts)}
     own |= base_facts(base.model, base.name)
     with new_folder(folder) as filling:
-        verifier.model.save_pretrained(filling, save_embedding_layers=False)
-        write_facts(filling, {**own, **facts, "provenance": provenance()})
+        save_adapter(verifier.model, filling, {**own, **facts, "provenance": provenance()})
 
 
 def load_verifier(base: Reasoner, folder: str | Path) -> Verifier:

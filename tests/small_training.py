@@ -109,11 +109,12 @@ def _arm_against_itself(moment, number):
         if (moment, number) == ("after", count["replace"]):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def deadly_save(state, path):
+    def deadly_save(state, file):
         count["save"] += 1
-        save(state, path)
+        save(state, file)
         if (moment, number) == ("half", count["save"]):
-            os.truncate(path, Path(path).stat().st_size // 2)
+            file.flush()
+            os.truncate(file.name, Path(file.name).stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.replace, torch.save = deadly_replace, deadly_save

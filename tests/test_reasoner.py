@@ -91,12 +91,14 @@ def test_a_missing_file_is_named(tmp_path, file):
 def test_a_name_on_the_hub_is_found_in_its_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    revision = "0123456789abcdef" * 2 + "01234567"
     cached = tmp_path / "models--owner--reasoner-1.5B"
-    shutil.copytree(BASE, cached / "snapshots" / "abc")
+    shutil.copytree(BASE, cached / "snapshots" / revision)
     (cached / "refs").mkdir()
-    (cached / "refs" / "main").write_text("abc")
-    assert find_model("owner/reasoner-1.5B") == cached / "snapshots" / "abc"
-    assert Reasoner.load("owner/reasoner-1.5B").name == "owner/reasoner-1.5B"
+    (cached / "refs" / "main").write_text(revision)
+    assert find_model("owner/reasoner-1.5B") == cached / "snapshots" / revision
+    assert Reasoner.load("owner/reasoner-1.5B").name == f"owner/reasoner-1.5B@{revision}"
+    assert find_model(f"owner/reasoner-1.5B@{revision}") == cached / "snapshots" / revision
     with pytest.raises(FileNotFoundError, match="the hub does not give it"):
         find_model("owner/another")
 

@@ -19,6 +19,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from tools.notebook_files import normalise, read, write
+from tools.processes import orderly
 
 
 def execute(notebook: NotebookNode, folder: Path, timeout: int) -> dict | None:
@@ -65,7 +66,8 @@ def main(source: str, target: str, report: str, timeout: str = "1800") -> None:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ["IPYTHONDIR"] = tempfile.mkdtemp(dir=Path(report).parent)
     notebook = read(Path(source))
-    error = execute(notebook, Path(source).resolve().parent, int(timeout))
+    with orderly():
+        error = execute(notebook, Path(source).resolve().parent, int(timeout))
     if error is None:
         normalise(notebook)
         write(notebook, Path(target))

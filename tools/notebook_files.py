@@ -46,9 +46,10 @@ def read(path: Path) -> NotebookNode:
 
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    nbformat.write(notebook, temporary)
-    temporary.replace(path)
+    from mrt_lib.files import whole  # loads torch, which nothing else here needs
+
+    with whole(path) as temporary:
+        nbformat.write(notebook, temporary)
 
 
 def normalise(notebook: NotebookNode) -> None:

@@ -17,15 +17,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from mrt_lib.files import write_json
+from mrt_lib.files import alone, digest
 from mrt_lib.provenance import ROOT, provenance
 from tools import notebook_files, notebook_pages
+from tools.processes import end, orderly
+from tools.summary import update_json
 from tools.tier import tier
 
 
@@ -57,7 +60,10 @@ def run_notebook(source: Path, target: Path, timeout: int = 1800) -> Run:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "tools.execute_notebook", str(source), str(target), str(report)]
         process = subprocess.Popen([*command, str(timeout)], cwd=ROOT, stdin=subprocess.DEVNULL)
-        peak = _watch(process)
+        try:
+            peak = _watch(process)
+        finally:
+            end(process)
         if not report.is_file():
             raise RuntimeError(f"{source.name}: the runner ended with status {process.returncode}")
         result = json.loads(report.read_text())
@@ -101,11 +107,14 @@ def keep(run: Run, executed: Path, source: Path, machine: dict[str, Any]) -> Non
 
 def record(run: Run, results: Path, machine: dict[str, Any], folder: Path) -> None:
     """Enter one measurement, with its provenance, in a JSON file of the notebooks in `folder`."""
-    table = json.loads(results.read_text()) if results.is_file() else {}
-    table = {name: row for name, row in table.items() if (folder / name).is_file()}
     minutes, memory = round(run.seconds / 60, 2), round(run.memory_gb, 2)
-    table[run.name] = {"minutes": minutes, "peak_memory_gb": memory, "provenance": machine}
-    write_json(results, dict(sorted(table.items())))
+    row = {"minutes": minutes, "peak_memory_gb": memory, "provenance": machine}
+
+    def entered(table: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: old for name, old in table.items() if (folder / name).is_file()}
+        return dict(sorted((kept | {run.name: row}).items()))
+
+    update_json(results, entered, {})
 
 
 def machine_now() -> dict[str, Any]:
@@ -141,7 +150,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FileNotFoundError as error:
         print(error)
         return 1
-    runs = run_all(sources, options.results, options.timeout, write_back=not options.check)
+    # Two that write the same notebooks back would run each of them twice.
+    keeping = alone(ROOT / "build" / "running" / digest(str(options.notebooks.resolve())))
+    try:
+        with orderly(), nullcontext() if options.check else keeping:
+            runs = run_all(sources, options.results, options.timeout, write_back=not options.check)
+    except BlockingIOError as error:
+        print(f"these notebooks are being run already: {error}")
+        return 1
     if any(run.error for run in runs):
         print(f"{runs[-1].name} failed and was left as it was; nothing after it ran", flush=True)
         return 1

@@ -7,6 +7,7 @@ short goes on with its next chunk and ends in the same bits.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,10 +160,19 @@ def _valued(
 
 
 def _read(path: Path | None, problems: list[Problem]) -> _Chunk | None:
+    """A chunk that was kept; None if there is none, or a damaged one, which is measured again."""
     if path is None or not path.exists():
         return None
-    traces = load_traces(path)
+    try:
+        traces = load_traces(path)
+        written: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+        found = _Chunk(traces, written["answers"], int(written["tokens"]))
+        damaged = list(map(len, found.answers)) != [t.n_episodes + 1 for t in traces]
+    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        damaged = True
+    if damaged:
+        warnings.warn(f"{path} is damaged; its problems are measured again", stacklevel=3)
+        return None
     if [t.problem_id for t in traces] != [p.id for p in problems]:
         raise ValueError(f"{path} holds thoughts about other problems; use a new folder")
-    written: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-    return _Chunk(traces, written["answers"], written["tokens"])
+    return found

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from mrt_lib.files import write_text
+from mrt_lib.files import put_back, whole, write_text
 from mrt_lib.plots import SERIES, draw_curves, shade_regret, use_style, value_html
 from mrt_lib.reporting.measured import MEASURES, Overthinking
 
@@ -33,10 +33,15 @@ ABOVE: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "n
 
 
 def write_report(found: Overthinking, folder: str | Path) -> Path:
-    """Write report.json and report.html, neither if the page cannot be made; the page's path."""
-    for name, text in {"report.json": found.to_json(), "report.html": page(found)}.items():
-        write_text(Path(folder) / name, text)
-    return Path(folder) / "report.html"
+    """Write report.json and report.html, after an error neither; the page's path.
+
+    A process that is killed between the two renamings leaves a report.json that is newer than its page.
+    """
+    numbers, shown = Path(folder) / "report.json", Path(folder) / "report.html"
+    with put_back(numbers), whole(shown) as temporary:
+        temporary.write_text(page(found), encoding="utf-8", errors="replace")
+        write_text(numbers, found.to_json())
+    return shown
 
 
 def read_report(folder: str | Path) -> Overthinking:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from mrt_lib.files import claim, digest, grading, settings_of, weights_digest
+from mrt_lib.adapters import portable
+from mrt_lib.files import claim, weights_digest
 from mrt_lib.measure.progress import check_positive
 from mrt_lib.measure.prover import exact_prover
 from mrt_lib.provenance import provenance
@@ -61,6 +63,8 @@ def report(
             or one that the task calls wrong, thoughts that do not fit the context, an option out of range,
             or a folder that holds another run.
         FileNotFoundError: no such model or problem file.
+        BlockingIOError: another process writes a report into the folder; it is named.
+        OSError: a file could not be written, such as on a full disk.
     """
     options = Options(rollouts, thinking_tokens, branches, answer_tokens, temperature, seed)
     budgets = [check_positive("a budget", tokens) for tokens in budgets] if budgets else None
@@ -78,20 +82,20 @@ def report(
         "values": "sampled" if prover is None else "exact",
         **asdict(options),
     }
-    if folder is not None:
-        texts = [text for p in problems for text in (p.id, p.question, p.answer)]
-        own = {"template": settings_of(reasoner.template), "problems": f"{len(problems)}, {digest(*texts)}"}
-        claim(folder, settings | own | {"grading": grading(task)})
-    observation = observe(reasoner, task, problems, options, prover, folder, progress=True)
-    # The last part of the name alone, so that a report that is passed on shows no paths.
-    about = {"model": Path(reasoner.name).name or "the model", "problems": len(problems)}
-    settings = about | settings | {"mean_answer_tokens": observation.answer_tokens}
-    optimum = task.optimal_values(max(1, *(t.n_episodes for t in observation.evaluation.traces)))
-    found = measure(observation, settings, provenance(), optimum, budgets)
-    if folder is not None:
-        from mrt_lib.reporting.page import write_report
+    own = settings | reasoner.asked(task, problems)
+    with nullcontext() if folder is None else claim(folder, own):
+        observation = observe(reasoner, task, problems, options, prover, folder, progress=True)
+        # Of a folder the last part alone, so that a report that is passed on shows no paths.
+        model = portable(reasoner.name)
+        model = model if "@" in model else Path(model).name
+        about = {"model": model or "the model", "problems": len(problems)}
+        settings = about | settings | {"mean_answer_tokens": observation.answer_tokens}
+        optimum = task.optimal_values(max(1, *(t.n_episodes for t in observation.evaluation.traces)))
+        found = measure(observation, settings, provenance(), optimum, budgets)
+        if folder is not None:
+            from mrt_lib.reporting.page import write_report
 
-        write_report(found, folder)
+            write_report(found, folder)
     return found
 
 

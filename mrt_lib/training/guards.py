@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -67,6 +67,13 @@ def announce(rollouts: Sequence[Rollout]) -> None:
             "end: raise thinking_tokens, or check the template's end of a thought",
             stacklevel=2,
         )
+
+
+def conclude(log: Sequence[Mapping[str, float]]) -> None:
+    """Print how many of the tokens to learn from had no gradient, over all steps that reinforced."""
+    credited, idle = (sum(row.get(f"{name}_tokens", 0) for row in log) for name in ("credited", "idle"))
+    if credited:
+        print(f"{idle:,} of {credited:,} tokens to learn from had no gradient ({idle / credited:.0%})")
 
 
 @contextmanager

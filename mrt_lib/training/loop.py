@@ -30,13 +30,13 @@ from mrt_lib.arms.base import (
 from mrt_lib.arms.credit import describe
 from mrt_lib.engines.base import ColocatedEngine, Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.files import claim, digest, grading, load_checkpoint, save_checkpoint, settings_of, write_csv
+from mrt_lib.files import claim, load_checkpoint, save_checkpoint, settings_of, write_csv
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.thoughts.traces import save_traces
 from mrt_lib.training.config import TrainConfig
-from mrt_lib.training.guards import announce, check_budget, deferred_interrupt
+from mrt_lib.training.guards import announce, check_budget, conclude, deferred_interrupt
 from mrt_lib.training.lora import Learner
 from mrt_lib.training.supervised import imitate, warmup_cosine
 from mrt_lib.training.updates import rescored, token_row, update
@@ -161,11 +161,8 @@ class Trainer:
         return reasoner
 
     def _identity(self) -> dict[str, Any]:
-        texts = [text for p in self.problems for text in (p.id, p.question, p.answer)]
         own = {"base": self.facts["base_digest"], "arm": settings_of(self.arm), "task": self.facts["task"]}
-        own |= {"grading": grading(self.policy.task)}
-        problems = f"{len(self.problems)}, {digest(*texts)}"
-        own |= {"template": settings_of(self.base.template), "problems": problems}
+        own |= self.base.asked(self.policy.task, self.problems)
         engine = {} if self.engine is None else {"engine": type(self.engine).__name__}
         return own | engine | asdict(self.config)
 
@@ -248,45 +245,47 @@ def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], No
     """Run `trainer` to its last step, from the newest checkpoint in `folder` if there is one.
 
     `folder` gets config.json, log.csv and checkpoint.pt. An interrupt, or an error of a report, saves before
-    it is passed on, and the reasoner has its old weights again: the same call goes on.
+    it is passed on. After any error the reasoner has its old weights again, and the same call goes on.
 
     Args:
         reports: called with the log after every step, such as those of `mrt_lib.plots`.
 
     Raises:
         ValueError: the folder holds another run: another configuration, arm, base, task or problems.
+        BlockingIOError: another process has the folder.
         FloatingPointError: as in `Trainer.step`; the step's traces are in failed_step.parquet.
         MemoryError: a step does not fit; the message says what to reduce.
     """
-    folder, config = Path(folder), trainer.config
-    claim(folder, trainer.identity)
-    if state := load_checkpoint(folder / "checkpoint.pt", trainer.learner.model.device):
+    folder = Path(folder)
+    with claim(folder, trainer.identity), deferred_interrupt() as raise_interrupt:
+        try:
+            _run(trainer, folder, reports, raise_interrupt)
+        except BaseException:
+            trainer.learner.restore()
+            raise
+    conclude(trainer.log)
+    return trainer.log
+
+
+def _run(
+    trainer: Trainer, folder: Path, reports: Sequence[Callable[[list[Row]], None]], check: Callable[[], None]
+) -> None:
+    config, device = trainer.config, trainer.learner.model.device
+    if state := load_checkpoint(folder / "checkpoint.pt", device, ("learner", "optimizer", "log")):
         trainer.load(state)
     # What an arm that imitates learns from one collection takes as long as many steps of the others.
     every = 1 if hasattr(trainer.arm, "keep") else config.checkpoint_every
-    with deferred_interrupt() as raise_interrupt:
-        while len(trainer.log) < config.steps:
-            try:
-                _step(trainer, folder)
-            except BaseException:
-                trainer.learner.restore()
-                raise
-            try:
-                for report in reports:
-                    report(trainer.log)
-                raise_interrupt()
-            except BaseException:
-                _save(trainer, folder)
-                trainer.learner.restore()
-                raise
-            if len(trainer.log) % every == 0 or len(trainer.log) == config.steps:
-                _save(trainer, folder)
-    credited, idle = (
-        sum(row.get(f"{name}_tokens", 0) for row in trainer.log) for name in ("credited", "idle")
-    )
-    if credited:
-        print(f"{idle:,} of {credited:,} tokens to learn from had no gradient ({idle / credited:.0%})")
-    return trainer.log
+    while len(trainer.log) < config.steps:
+        _step(trainer, folder)
+        try:
+            for report in reports:
+                report(trainer.log)
+            check()
+        except BaseException:
+            _save(trainer, folder)
+            raise
+        if len(trainer.log) % every == 0 or len(trainer.log) == config.steps:
+            _save(trainer, folder)
 
 
 def _step(trainer: Trainer, folder: Path) -> None:

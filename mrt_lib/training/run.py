@@ -44,7 +44,7 @@ def train(
         problems: a task or the name of a known one, whose training problems are taken; or problems, or a
             JSONL file of them.
         arm: what is paid, see `mrt_lib.arms`.
-        folder: gets config.json, log.csv and checkpoint.pt.
+        folder: gets config.json, log.csv, checkpoint.pt and the checkpoint before that one.
         config: None for the preset of this machine.
         task: grades the answers, where `problems` are given by themselves and name no known task.
         reports: called with the log after every step, such as those of `mrt_lib.plots`.
@@ -55,6 +55,8 @@ def train(
     Raises:
         ValueError, TypeError: before anything is generated: no problems, one without a gold answer, the
             folder of another run, an arm without `credit` or `keep`, a question longer than the context.
+        BlockingIOError: another process trains in this folder; it is named.
+        OSError: a file could not be written, such as on a full disk; what was there before is still there.
         MemoryError: a step does not fit, found out by a dry one before the first; says what to reduce.
         FloatingPointError: loss or gradient is not finite.
     """
@@ -68,10 +70,10 @@ def train(
     reasoner.check_room(chosen, config.longest.thinking_tokens, config.answer_tokens)
     _check_golds(reasoner, task, chosen, config.answer_tokens)
     trainer = Trainer(reasoner, task, chosen, arm, config)
-    claim(folder, trainer.identity)
-    if not (Path(folder) / "checkpoint.pt").exists():
-        check_fits(trainer)
-    log = run(trainer, folder, *reports)
+    with claim(folder, trainer.identity):
+        if not (Path(folder) / "checkpoint.pt").exists():
+            check_fits(trainer)
+        log = run(trainer, folder, *reports)
     trainer.trained()
     return log
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from mrt_lib.adapters import write_weights
 from mrt_lib.arms.base import stream
 from mrt_lib.engines.base import by_length
-from mrt_lib.files import load_checkpoint, save_checkpoint
+from mrt_lib.files import claim, digest, load_checkpoint, save_checkpoint, weights_digest
 from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.lora import Learner
 from mrt_lib.training.losses import autocast
@@ -70,15 +70,29 @@ def finetune(
 
     `examples` must be a function of the step alone: a killed run is continued from the newest
     checkpoint in `folder` and ends in the same weights. Without a folder nothing is kept on the way.
+    ValueError for the folder of another run: other settings, weights or first examples.
 
     Returns:
         One row per step: step, loss (nats per learnt token), tokens, learning_rate, seconds.
     """
-    checkpoint = None if folder is None else Path(folder) / "checkpoint.pt"
+    if folder is None:
+        return _finetune(model, examples, config, None, report)
+    first = digest(repr(examples(0)))
+    with claim(folder, {**asdict(config), "weights": weights_digest(model), "examples": first}):
+        return _finetune(model, examples, config, Path(folder) / "checkpoint.pt", report)
+
+
+def _finetune(
+    model: PreTrainedModel,
+    examples: Callable[[int], Sequence[Example]],
+    config: FinetuneConfig,
+    checkpoint: Path | None,
+    report: Callable[[dict[str, float]], None],
+) -> list[dict[str, float]]:
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     optimizer = torch.optim.AdamW(trained.values(), config.learning_rate, (0.9, 0.95), weight_decay=0.01)
     log: list[dict[str, float]] = []
-    if checkpoint and (state := load_checkpoint(checkpoint, model.device)):
+    if checkpoint and (state := load_checkpoint(checkpoint, model.device, ("trained", "optimizer", "log"))):
         write_weights(state["trained"].items(), model)
         optimizer.load_state_dict(state["optimizer"])
         log = state["log"]
