@@ -29,15 +29,19 @@ from mrt_lib.files import sha256
 from tools.summary import read_summary
 
 SHIPPED_RUNS = sorted(path.parent.name for path in curriculum_plan.RUNS.glob("*/run.json"))
+PROBLEMS = 207  # as many as the main set, with which they are compared
 REGRET = {"only_2": 0.1, "only_8": 0.3, "2_then_8": {"grpo": 0.15, "mrt_regret_to_go": 0.25}}
+
+
+def made_up_noise(seed):
+    return np.random.default_rng(seed).uniform(0, 0.5, (PROBLEMS, 1))
 
 
 def made_up(folder, *runs):
     """Regrets as above plus the same noise in all; J after 16 episodes is 1 - regret of a problem."""
     for run in runs:
         own = REGRET[run.training]
-        noise = np.random.default_rng(run.seed).uniform(0, 0.5, (6, 1))
-        regret = noise + (own[run.arm] if isinstance(own, dict) else own)
+        regret = made_up_noise(run.seed) + (own[run.arm] if isinstance(own, dict) else own)
         arrays = {"regret_oracle": np.repeat(regret, 5, 1), "value": np.repeat(1 - regret, 17, 1)}
         write_run(folder / run.name, {"policy_tokens": 100 + 2 * run.seed}, [], arrays)
 
@@ -104,7 +108,8 @@ def test_numbers_of_made_up_runs_with_known_regrets(tmp_path):
     expected |= {f"short_vs_long_regret_{arm}": -0.2 for arm in ARMS}
     expected |= {"curriculum_J16_grpo": 0.15, "curriculum_J16_mrt_regret_to_go": 0.05}
     expected |= {"curriculum_on_mrt_minus_on_grpo": 0.1}
-    assert set(found) == {f"i4.{name}" for name in expected}
+    halves = {f"i4.half_vs_twice_regret_{arm}" for arm in ARMS}
+    assert set(found) == {f"i4.{name}" for name in expected} | halves
     for name, value in expected.items():
         row = found[f"i4.{name}"]
         assert (row["low"], row["value"], row["high"]) == pytest.approx([value] * 3, abs=1e-6)
@@ -114,6 +119,10 @@ def test_numbers_of_made_up_runs_with_known_regrets(tmp_path):
     assert set(table.seeds) == {2}
     assert set(table[table.training != "only_4"].tokens) == {101}
     grpo = arm_runs("grpo")
+    noise = np.mean([made_up_noise(seed).mean() for seed in (0, 1)])
+    main = grpo.only([0, 1])["regret_oracle"].mean()
+    half = found["i4.half_vs_twice_regret_grpo"]["value"]
+    assert half == pytest.approx(main - (REGRET["only_8"] + noise), abs=1e-5)
     row = table[(table.arm == "grpo") & (table.training == "only_4") & (table.x == 4)].iloc[0]
     assert row.value == pytest.approx(grpo.only([0, 1])["value"][..., 4].mean(), abs=1e-5)
     assert row.tokens == pytest.approx(np.mean([f["policy_tokens"] for f in grpo.facts[:2]]), abs=1)

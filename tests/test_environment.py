@@ -169,7 +169,7 @@ def test_widgets_missing_fails(monkeypatch):
 
 def test_the_report_covers_everything_and_survives_an_empty_checkout(tmp_path, capsys):
     checks = environment.check(tmp_path)
-    packages = "torch transformers numpy packaging peft seaborn vllm"
+    packages = "torch transformers numpy packaging filelock peft seaborn vllm"
     names = f"python {packages} device memory models problems widgets"
     assert [item.name for item in checks] == names.split()
     assert {item.name for item in checks if not item.ok} == {"models", "problems"}
@@ -179,5 +179,5 @@ def test_the_report_covers_everything_and_survives_an_empty_checkout(tmp_path, c
 
 def test_the_command_line_status_says_whether_all_is_well(tmp_path):
     done = subprocess.run([sys.executable, "-m", "tools.environment"], capture_output=True, text=True)
-    assert done.stdout.count("[OK]") + done.stdout.count("[FAIL]") == 13
+    assert done.stdout.count("[OK]") + done.stdout.count("[FAIL]") == 14
     assert done.returncode == int("[FAIL]" in done.stdout)

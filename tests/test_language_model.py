@@ -104,7 +104,7 @@ def test_training_and_keeping_the_adapter(folder, task, tmp_path, arm, dtype):
     assert all(np.isfinite(row["loss"]) for row in log)
     assert all(row["episodes"] > 0 for row in log)  # a mean; MRTOffline also ends thoughts before their first
     trainer.trained().save(tmp_path / "adapter")
-    Reasoner.load(tmp_path / "adapter").save(tmp_path / "merged", merged=True)
+    Reasoner.load(tmp_path / "adapter", base=folder).save(tmp_path / "merged", merged=True)
     merged = Reasoner.load(tmp_path / "merged", R1_SHORT, dtype)
     ours, theirs = (
         [t.thought_ids for t in r.think(task.problems["train"][:4], Sampling(THINKING, temperature=0))]
