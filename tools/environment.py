@@ -16,6 +16,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from mrt_lib.provenance import ROOT, device_name, installed, versions
+from tools.machine import hide_unusable_gpu
 
 __all__ = ["Check", "check", "prepare", "report", "versions"]
 
@@ -48,6 +49,7 @@ def prepare(hosted: bool, extra: Sequence[str] = ()) -> None:
         install([r.name for r in lacking])
     if stale := stale_packages():
         raise RuntimeError(f"restart the runtime, then run this cell again: {'; '.join(stale)}")
+    hide_unusable_gpu()
 
 
 def install(names: Sequence[str]) -> None:
