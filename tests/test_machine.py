@@ -76,8 +76,12 @@ def test_a_card_gets_the_largest_preset_that_fits_it_and_what_is_installed(card,
     ("apple", "features", "said"),
     [
         (True, {}, "there is an Apple GPU, which nothing here was tested on"),
-        (False, {}, "there is no GPU that PyTorch can use; this CPU has no bf16 instructions, and so small"),
-        (False, {"avx512_bf16": True}, "this CPU has bf16 instructions, and so small a model needs none."),
+        (
+            False,
+            {},
+            "because there is no GPU that PyTorch can use. A large model would take float32: this CPU has no bf16 instructions.",
+        ),
+        (False, {"avx512_bf16": True}, "A large model would take bfloat16: this CPU has bf16 instructions."),
     ],
 )
 def test_machines_without_cuda_get_the_shipped_reasoners(monkeypatch, capsys, apple, features, said):
@@ -86,7 +90,7 @@ def test_machines_without_cuda_get_the_shipped_reasoners(monkeypatch, capsys, ap
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
     assert machine.choose().name == "cpu"
     text = capsys.readouterr().out
-    assert text.startswith("Preset cpu, the shipped reasoners in float32: ")
+    assert text.startswith("Preset cpu, the shipped reasoners in float32, because there is ")
     assert said in text
 
 

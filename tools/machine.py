@@ -64,8 +64,8 @@ def why(preset: Preset) -> str:
     if not torch.cuda.is_available():
         apple = torch.backends.mps.is_available()
         seen = "an Apple GPU, which nothing here was tested on" if apple else "no GPU that PyTorch can use"
-        reason = f"{hardware_dtype()[1]}, and so small a model needs none"
-        return f"Preset cpu, the shipped reasoners in {preset.dtype}: there is {seen}; {reason}."
+        text = f"Preset cpu, the shipped reasoners in {preset.dtype}, because there is {seen}."
+        return "{} A large model would take {}: {}.".format(text, *hardware_dtype())
     capability, total = torch.cuda.get_device_capability(), torch.cuda.mem_get_info()[1]
     number = f"{capability[0]}.{capability[1]}"
     card = f"{torch.cuda.get_device_name()} ({total / 2**30:.0f} GiB, compute capability {number})"
