@@ -60,6 +60,7 @@ if hosted and root is None:
         places = f"{home} or a data set ({data})" if kaggle else f"{home} or {drive} (mount your Drive first)"
         raise FileNotFoundError(f"no mrt.zip in {places}: `make bundle` writes it, upload it there")
     root = (part / "mrt").rename(home / "mrt")
+    shutil.rmtree(part)
 if root is None:
     raise ModuleNotFoundError("no mrt_lib here: open the notebook inside the repository, or with its kernel")
 sys.path.insert(0, str(root))
