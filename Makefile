@@ -20,7 +20,7 @@ PIP_FLAGS := -qq --disable-pip-version-check --no-compile
 # Two processes of one thread each; tests/conftest.py says which tests stay together.
 WORKERS := -n 2 --dist loadgroup
 
-.PHONY: help install lab notebooks test test-all test-vllm base problems experiments results bench clean
+.PHONY: help install lab notebooks test test-all test-vllm base problems experiments results bench bundle publish clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,12 @@ bench: $(STAMP) ## speed and memory, measured as ratios, into data/results
 	$(RUN) -m benchmarks.long_trace
 	$(RUN) -m benchmarks.grader
 	$(RUN) -m tools.readme
+
+bundle: $(STAMP) ## write build/mrt.zip for Colab and Kaggle; MODELS="folders" and WHEELS=1 add what is missing offline
+	@$(RUN) -m tools.bundle $(if $(MODELS),--models $(MODELS)) $(if $(WHEELS),--wheels)
+
+publish: $(STAMP) ## write where the project lives, REPO=owner/name or REPO=none, everywhere and check it
+	@$(RUN) -m tools.publish '$(REPO)'
 
 clean: ## remove environments, pages and caches
 	rm -rf $(VENV) $(VLLM_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+COMMIT_FILE = "COMMIT"  # in a copy without git, written by whoever made it
 
 
 def provenance() -> dict[str, Any]:
@@ -43,7 +44,7 @@ def device_name() -> str:
 
 
 def git_commit(root: Path = ROOT) -> str:
-    """The commit checked out at `root`, a clone or a worktree, read without git; "unknown" elsewhere."""
+    """The commit checked out at `root`, a clone or a worktree, or a copy's COMMIT; else "unknown"."""
     git = root / ".git"
     try:
         own = root / git.read_text().strip().removeprefix("gitdir: ") if git.is_file() else git
@@ -56,4 +57,5 @@ def git_commit(root: Path = ROOT) -> str:
         packed = (git / "packed-refs").read_text().splitlines()
         return next((line.split()[0] for line in packed if line.endswith(f" {reference}")), "unknown")
     except OSError:
-        return "unknown"
+        copied = root / COMMIT_FILE
+        return copied.read_text().strip() if copied.is_file() else "unknown"

@@ -1,5 +1,6 @@
 """The committed set-up cell in clean environments with what Colab, Kaggle or the declared floors have.
 
+The project comes from a bundle in a Drive or in a data set, or from a repository, where there is one.
 Not imitated: their Python (3.12 and 3.13) and their torch, which is a CUDA build of gigabytes; the pinned
 CPU build stands in. ipywidgets comes without the Jupyter server that its old versions ask for. COLAB and
 KAGGLE are as seen in August 2026, but for Kaggle's accelerate and numpy, which are guesses like PICTURES.
@@ -22,23 +23,24 @@ import torch
 from packaging.requirements import Requirement
 
 from mrt_lib.provenance import ROOT
-from tools.environment import KEEP, hosted_requirements, pinned_versions
-from tools.notebook_template import SETUP, repository
+from tools import bundle
+from tools.environment import KEEP, MATHEMATICS, hosted_requirements, pinned_versions
+from tools.notebook_template import GITHUB, setup
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.usefixtures("registry")]
 
 # Reports as JSON which commands a run of the cell started, how it failed, and what it loaded.
-RUN_CELL = f"""
+RUN_CELL = """
 ran, error = [], None
 def watch(event, given):
     if event == "subprocess.Popen":
         ran.append([*map(str, given[1])])
 sys.addaudithook(watch)
 try:
-    exec(compile({SETUP!r}, "set-up cell", "exec"), globals())
-except RuntimeError as raised:
+    exec(compile({cell!r}, "set-up cell", "exec"), globals())
+except (RuntimeError, FileNotFoundError) as raised:
     error = str(raised)
-print(json.dumps([ran, error, [m for m in ("transformers", *{[*KEEP.values()]}) if m in sys.modules]]))
+print(json.dumps([ran, error, [m for m in ("transformers", *{keep}) if m in sys.modules]]))
 """
 # What a notebook goes on with: sample, save, measure, train, draw.
 WORK = """
@@ -79,12 +81,18 @@ print(json.dumps({d.name.lower().replace("_", "-"): d.version for d in distribut
 
 @dataclass(frozen=True)
 class Host:
-    """What the cell finds: a variable, a folder, packages; and those that it has to replace there."""
+    """What the cell finds: a variable, a folder, packages, and those that it has to replace there.
+
+    `source`: where on its disk a bundle is, or a data set that Kaggle unpacked; or "clone".
+    `offline`: there is no registry, and the bundle has wheels.
+    """
 
     variable: str
     folder: str
     packages: dict[str, str]
+    source: str
     replaced: tuple[str, ...] = ()
+    offline: bool = False
 
 
 def floors():
@@ -102,14 +110,23 @@ COLAB = {"transformers": "5.15.0", "peft": "0.20.0", "accelerate": "1.14.0", "nu
 KAGGLE = {"transformers": "5.0.0", "peft": "0.19.1", "accelerate": "1.13.0", "numpy": "2.0.2"}
 PICTURES = {"matplotlib": "3.10.0", "pillow": "11.3.0"}
 HOSTS = {
-    "colab": Host("COLAB_RELEASE_TAG", "/content", COMMON | PICTURES | COLAB),
+    "colab": Host("COLAB_RELEASE_TAG", "/content", COMMON | PICTURES | COLAB, "drive/MyDrive/mrt.zip"),
     "kaggle": Host(
         "KAGGLE_KERNEL_RUN_TYPE",
         "/kaggle/working",
         COMMON | PICTURES | KAGGLE,
+        "input/ann/mine/mrt",
         ("transformers", "accelerate"),
     ),
-    "floors": Host("COLAB_RELEASE_TAG", "/content", floors()),
+    "offline": Host(
+        "KAGGLE_KERNEL_RUN_TYPE",
+        "/kaggle/working",
+        COMMON | PICTURES | KAGGLE,
+        "input/mine/mrt.zip",
+        ("transformers", "accelerate"),
+        offline=True,
+    ),
+    "floors": Host("COLAB_RELEASE_TAG", "/content", floors(), "clone"),
 }
 
 
@@ -156,16 +173,37 @@ def pip(environment, *arguments):
     subprocess.run([*command, "--only-binary=:all:", *arguments], check=True, capture_output=True)
 
 
+def upload(place, with_wheels):
+    """Put a bundle of this working tree there, or, if it is a folder, what Kaggle makes of one."""
+    with tempfile.TemporaryDirectory() as folder:
+        wheels = Path(folder, "wheels") if with_wheels else None
+        if wheels:
+            bundle.download_wheels(wheels, [".".join(map(str, sys.version_info[:2]))])
+        made = bundle.bundle(Path(folder, "mrt.zip"), wheels=wheels)
+        place.parent.mkdir(parents=True)
+        if place.suffix:
+            shutil.move(made, place)
+        else:
+            shutil.unpack_archive(made, place.parent)
+
+
 class Runtime:
     """One host's environment; `run` is a kernel of its own, in which the cell runs first."""
 
-    def __init__(self, host, workshop, folder):
+    def __init__(self, host, workshop, folder, disk):
         self.host, self.folder, self.python = host, folder, folder / "bin" / "python"
-        self.variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        self.cell = setup(f"{GITHUB}/owner/name" if host.source == "clone" else "")
+        dropped = ("PYTHON", "JPY_", *(["PIP_"] if host.offline else []))
+        self.variables = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+        if host.offline:
+            self.variables |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
         self.variables |= {host.variable: "x", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-        self.variables |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_VALUE_0": repository()}
+        self.variables |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_VALUE_0": f"{GITHUB}/owner/name"}
         self.variables["GIT_CONFIG_KEY_0"] = f"url.file://{workshop / 'origin'}.insteadOf"
         self.before = self.versions()
+        if host.source != "clone":
+            self.without = self.run()
+            upload(disk / host.source, host.offline)
         self.first = self.run(before="import transformers")
         self.after = self.versions()
 
@@ -173,7 +211,8 @@ class Runtime:
         return output([self.python, "-c", VERSIONS])
 
     def run(self, before="", after=""):
-        code = f"import json, sys\n{before}\n{RUN_CELL}\n{after}"
+        cell = RUN_CELL.format(cell=self.cell, keep=[*KEEP.values()])
+        code = f"import json, sys\n{before}\n{cell}\n{after}"
         return output([self.python, "-c", code], env=self.variables, cwd=self.folder)
 
 
@@ -185,8 +224,9 @@ def runtime(request, workshop):
     given = {name: f"{name}=={version}" for name, version in host.packages.items()}
     pip(folder, "--no-deps", given.pop("ipywidgets"))
     pip(folder, *given.values())
-    with leading_to(host.folder, workshop / f"{request.param}-home"):
-        yield Runtime(host, workshop, folder)
+    disk = workshop / f"{request.param}-home"
+    with leading_to(host.folder, disk):
+        yield Runtime(host, workshop, folder, disk)
     shutil.rmtree(folder)
 
 
@@ -195,6 +235,13 @@ def work_here():
     """What the same work gives in the environment of these tests."""
     here = os.environ | {"MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
     return output([sys.executable, "-c", WORK], cwd=ROOT / "notebooks", env=here)
+
+
+def test_without_the_project_the_cell_says_what_to_upload(runtime):
+    if runtime.host.source != "clone":
+        ran, error, loaded = runtime.without
+        assert (ran, loaded) == ([], [])
+        assert re.fullmatch(rf"no mrt\.zip in {runtime.host.folder} or .*`make bundle`.*", error)
 
 
 def test_only_what_is_too_old_is_replaced(runtime):
@@ -229,3 +276,9 @@ def test_the_library_samples_measures_trains_and_draws_there(runtime, work_here)
     for theirs, ours in zip(values + rows, own_values + own_rows, strict=True):
         assert theirs == pytest.approx(ours, rel=1e-3, abs=1e-5)
     assert all(row["grad_norm"] > 0 for row in rows)
+
+
+def test_what_grades_mathematics_is_installed_when_asked_for(runtime):
+    after = "environment.prepare(hosted, environment.MATHEMATICS)\nimport datasets, math_verify\nprint('[]')"
+    runtime.run(after=after)
+    assert set(MATHEMATICS) <= set(runtime.versions())

@@ -1,7 +1,9 @@
 """What is declared, what is pinned, and what `import mrt_lib` needs."""
 
 import importlib.metadata
+import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -56,18 +58,31 @@ def closure(names, version):
     return needed
 
 
-def test_environment_yml_agrees_with_pyproject():
-    file = yaml.safe_load((ROOT / "environment.yml").read_text())
-    assert file["name"] == "mrt"
+# By file: the extras, and the versions of Python.
+ENVIRONMENTS = {
+    "environment.yml": ({"notebooks", "math"}, PYTHONS),
+    "environment-gpu.yml": ({"notebooks", "math", "vllm"}, PYTHONS[-1:]),
+}
+
+
+def conda(name):
+    """What conda installs, and the lines that it hands to pip."""
+    file = yaml.safe_load((ROOT / name).read_text())
     *plain, pip = file["dependencies"]
+    return file["name"], plain, pip["pip"]
+
+
+@pytest.mark.parametrize("file", ENVIRONMENTS)
+def test_environments_of_conda_agree_with_pyproject_and_the_constraints(file):
+    extras, pythons = ENVIRONMENTS[file]
+    name, plain, (constraints, editable) = conda(file)
+    assert name == file.replace("environment", "mrt").removesuffix(".yml")
     stated = {r.name: r.specifier for r in map(Requirement, plain)}
     assert set(stated) == {"python", "pip"}
-    assert SpecifierSet(PROJECT["requires-python"]) & stated["python"] == stated["python"]
-    assert [v for v in ("3.10", *PYTHONS, "3.14") if v in stated["python"]] == list(PYTHONS)
-    (editable,) = pip["pip"]
-    extras = re.fullmatch(r"-e \.\[(.+)\]", editable)[1].split(",")
-    assert "notebooks" in extras
-    assert set(extras) <= set(EXTRAS)
+    assert all(version in SpecifierSet(PROJECT["requires-python"]) for version in pythons)
+    assert [v for v in ("3.10", *PYTHONS, "3.14") if v in stated["python"]] == list(pythons)
+    assert constraints == "-c constraints.txt"
+    assert set(re.fullmatch(r"-e \.\[(.+)\]", editable)[1].split(",")) == extras <= set(EXTRAS)
 
 
 @pytest.mark.parametrize("version", PYTHONS)
@@ -122,3 +137,38 @@ def dry_run(version, *options):
 def test_every_pinned_package_has_a_wheel(version):
     done = dry_run(version, "--requirement", str(ROOT / "constraints.txt"))
     assert done.returncode == 0, done.stderr
+
+
+# pip takes the wheels of --python-version, but in conditions "python_version" is that of its own Python.
+PIP_AS = """
+import platform, sys
+version = sys.argv.pop(1)
+platform.python_version = lambda: version + ".0"
+platform.python_version_tuple = lambda: (*version.split("."), "0")
+from pip._internal.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("file", ENVIRONMENTS)
+@pytest.mark.usefixtures("registry")
+def test_pip_finds_what_conda_hands_to_it(file, tmp_path):
+    """With conda's own way: the lines become a file of requirements beside the environment's."""
+    for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "mrt_lib", tmp_path / "mrt_lib")
+    (tmp_path / "requirements.txt").write_text("\n".join(conda(file)[2]))
+    python = ENVIRONMENTS[file][1][-1]
+    command = [sys.executable, "-c", PIP_AS, python, "install", "--quiet", "--dry-run", "--ignore-installed"]
+    command += [f"--python-version={python}", "--only-binary=:all:", "--target=unused"]
+    command += ["--report", "report.json", "-r", "requirements.txt"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = [item["metadata"] for item in json.loads((tmp_path / "report.json").read_text())["install"]]
+    chosen = {canonicalize_name(item["name"]): item["version"].partition("+")[0] for item in found}
+    assert {"mrt-lib", "jupyterlab", "math-verify", "datasets"} <= set(chosen)
+    assert ("vllm" in chosen) == ("gpu" in file)
+    pinned = pinned_versions()
+    assert {name: v for name, v in chosen.items() if name in pinned and v != pinned[name]} == {}

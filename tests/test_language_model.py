@@ -46,19 +46,15 @@ def lesson(tokenizer, task, rng):
     return Example(prompt + written, [False] * len(prompt) + [True] * len(written))
 
 
-@pytest.fixture(scope="module")
-def task(tmp_path_factory):
-    """Sums of two digits, from a file."""
-    path = tmp_path_factory.mktemp("problems") / "sums.jsonl"
+def write_sums(path):
+    """Sums of two digits, as a file."""
     rows = [{"question": f"{a}+{b}?", "answer": str(a + b)} for a in range(1, 4) for b in range(1, 4)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return MathTask.from_jsonl(path)
+    return path
 
 
-@pytest.fixture(scope="module")
-def folder(task, tmp_path_factory):
-    """The model on disk."""
-    path = tmp_path_factory.mktemp("language_model")
+def write_model(path, task):
+    """The model, taught that task, as a folder."""
     tokenizer = build_tokenizer()
     torch.manual_seed(0)
     sizes = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -72,6 +68,16 @@ def folder(task, tmp_path_factory):
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    return MathTask.from_jsonl(write_sums(tmp_path_factory.mktemp("problems") / "sums.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def folder(task, tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("language_model"), task)
 
 
 @pytest.mark.parametrize("template", [R1_SHORT, R1], ids=["short", "long"])

@@ -7,6 +7,7 @@ import re
 import nbformat
 import pytest
 
+from mrt_lib.provenance import ROOT
 from tools import notebook_pages
 from tools.notebook_template import repository
 
@@ -58,10 +59,18 @@ def test_figures_and_tables_are_shown(folder):
     assert "<td>0.25</td>" in page
 
 
-def test_links_lead_to_pages_and_other_files_to_the_repository(folder):
+def test_links_lead_to_pages_and_other_files_to_the_disk(folder):
     page = (folder / "00_a.html").read_text()
     assert 'href="01_b.html"' in page
-    assert f'href="{repository()}/blob/main/docs/claims.md#c1"' in page
+    if not repository():
+        found = re.search(r"<a href='([^']+)/docs/claims.md#c1'>a file</a>", page)[1]
+        assert (folder / found).resolve() == ROOT
+
+
+def test_where_there_is_a_repository_other_files_are_there(folder, monkeypatch):
+    monkeypatch.setattr(notebook_pages, "repository", lambda: "https://github.com/owner/name")
+    text = notebook_pages._links("[a file](../docs/claims.md#c1), [next](01_b.ipynb)", folder)
+    assert text == "[a file](https://github.com/owner/name/blob/main/docs/claims.md#c1), [next](01_b.ipynb)"
 
 
 def test_the_search_reads_nothing_but_scripts_and_finds_text_code_and_headings(folder):

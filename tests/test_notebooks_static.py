@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from mrt_lib.provenance import ROOT
-from tools import notebook_checks, notebook_files
+from tools import notebook_checks, notebook_files, notebook_template
 from tools.notebook_template import SETUP, VERSIONS, head
 
 PATHS = sorted(notebook_files.NOTEBOOKS.glob("*.ipynb"))
@@ -77,12 +77,14 @@ def add_error(nb):
     ("breaking", "message"),
     [
         (replace(0, "# 01", "# 07"), "title"),
-        (replace(0, "01_middle.ipynb) ", "01_other.ipynb) "), "badges"),
-        (replace(0, "mrt-lab", "other"), "badges"),
+        (
+            replace(0, "One idea.", "One idea. [![Open](x.svg)](https://colab.research.google.com/x)"),
+            "badges",
+        ),
         (replace(0, "<!-- measured -->", ""), "measured row"),
         (replace(0, "02_end", "00_start"), "before and after"),
         (replace(0, "a thing", "[a thing](../nowhere.md)"), "does not exist"),
-        (replace(1, "depth=1", "depth=2"), "SETUP"),
+        (replace(1, "depth=1", "depth=2"), "template.setup"),
         (set_source(2, "environment.versions( )"), "VERSIONS"),
         (lambda nb: nb.metadata.update(widgets={}), "widgets"),
         (lambda nb: nb.metadata.kernelspec.update(name="vllm3"), "kernelspec"),
@@ -114,6 +116,26 @@ def test_each_problem_is_found(tmp_path, breaking, message):
     nbformat.write(notebook, path)
     found = notebook_checks.problems(path, notebook, names)
     assert any(message in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("breaking", "message"),
+    [
+        (replace(0, "01_middle.ipynb) ", "01_other.ipynb) "), "badges"),
+        (replace(0, "owner/name", "other/name"), "badges"),
+        (replace(1, "owner/name", "other/name"), "template.setup"),
+    ],
+)
+def test_where_the_project_has_a_repository_everything_leads_there(tmp_path, monkeypatch, breaking, message):
+    monkeypatch.setattr(notebook_template, "repository", lambda: "https://github.com/owner/name")
+    monkeypatch.setattr(notebook_checks, "repository", notebook_template.repository)
+    path, notebook, names = sound(tmp_path)
+    notebook.cells[1].source = notebook_template.setup(notebook_template.repository())
+    nbformat.write(notebook, path)
+    assert notebook_checks.problems(path, notebook, names) == []
+    breaking(notebook)
+    (found,) = notebook_checks.problems(path, notebook, names)
+    assert message in found
 
 
 def test_a_task_of_ones_own_takes_at_most_fifteen_lines():

@@ -59,20 +59,22 @@ def test_bad_presets_are_refused(changes, message):
 
 
 @pytest.mark.parametrize(
-    ("capability", "gib", "expected"),
+    ("capability", "gib", "expected", "without_vllm"),
     [
-        ((7, 5), 14.6, "t4"),
-        ((7, 0), 15.8, "cpu"),  # V100
-        ((7, 5), 7.8, "cpu"),
-        ((8, 0), 39.4, "a100"),
-        ((8, 0), 79.2, "h100"),  # A100 with 80 GB
-        ((8, 9), 22.2, "t4"),  # L4
-        ((9, 0), 79.1, "h100"),
-        ((9, 0), 139.8, "h100"),
+        ((7, 5), 14.6, "t4", "t4"),
+        ((6, 0), 15.9, "cpu", "cpu"),  # P100
+        ((7, 0), 15.8, "cpu", "cpu"),  # V100
+        ((7, 5), 7.8, "cpu", "cpu"),
+        ((8, 0), 39.4, "a100", "t4"),
+        ((8, 0), 79.2, "h100", "t4"),  # A100 with 80 GB
+        ((8, 9), 22.2, "t4", "t4"),  # L4
+        ((9, 0), 79.1, "h100", "t4"),
+        ((9, 0), 139.8, "h100", "t4"),
     ],
 )
-def test_the_largest_preset_for_a_card(capability, gib, expected):
-    assert choose_preset(capability, int(gib * GIB)).name == expected
+def test_the_largest_preset_for_a_card_and_what_is_installed(capability, gib, expected, without_vllm):
+    for vllm, name in ((True, expected), (False, without_vllm)):
+        assert choose_preset(capability, int(gib * GIB), vllm).name == name
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")

@@ -16,48 +16,59 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from mrt_lib.provenance import ROOT, device_name, installed, versions
+from tools.machine import hide_unusable_gpu
 
 __all__ = ["Check", "check", "prepare", "report", "versions"]
 
 OPTIONAL = {"peft": "LoRA adapters", "seaborn": "figures", "vllm": "fast sampling on a large GPU"}
 HOSTED = ("transformers", "peft", "accelerate", "seaborn", "pyarrow", "ipywidgets")
+MATHEMATICS = ("math-verify", "datasets")  # what notebook 05 needs beside them for a language model
+WHEELS = "wheels"  # a folder in a bundle for machines without internet, see tools.bundle
 COLAB_WIDGETS = Requirement("ipywidgets>=7.7")  # Colab's own; newer ones need a custom manager there
 # Never replaced under a running kernel; distribution name to module name.
 KEEP = {"torch": "torch", "numpy": "numpy", "pandas": "pandas", "pillow": "PIL"}
 MIN_MEMORY_GB = 3.0
 
 
-def prepare(hosted: bool) -> None:
+def prepare(hosted: bool, extra: Sequence[str] = ()) -> None:
     """Fill up a hosted runtime, elsewhere install nothing; refuse a wrong or half-updated kernel.
 
     Args:
         hosted: the notebook runs on Colab or Kaggle.
+        extra: packages that a part of the notebook needs beside those of every notebook.
 
     Raises:
-        RuntimeError: a package is missing in this kernel, or a loaded one is not the installed one.
-        subprocess.CalledProcessError: pip failed; its own message stands above.
+        RuntimeError: a package is missing in this kernel, cannot be installed, or a loaded one is not the
+            installed one; says what to do.
     """
-    if hosted:
-        install_missing()
-    elif lacking := [str(r) for r in required() if not satisfied(r)]:
-        raise RuntimeError(
-            f"this kernel lacks {', '.join(lacking)}: run `make lab`, or choose the kernel of .venv"
-        )
+    wanted = [*(hosted_requirements() if hosted else required()), *map(requirement, extra)]
+    if lacking := [r for r in wanted if not satisfied(r)]:
+        if not hosted:
+            names = ", ".join(map(str, lacking))
+            raise RuntimeError(f"this kernel lacks {names}: run `make lab`, or choose the kernel of .venv")
+        install([r.name for r in lacking])
     if stale := stale_packages():
         raise RuntimeError(f"restart the runtime, then run this cell again: {'; '.join(stale)}")
+    hide_unusable_gpu()
 
 
-def install_missing() -> None:
-    """Install what is missing or too old, at the versions in constraints.txt.
+def install(names: Sequence[str]) -> None:
+    """Install packages at the versions in constraints.txt, from the bundle's wheels if it has them all.
 
     The packages in KEEP are pinned where they are: pip fails rather than replace one of them.
     """
-    if lacking := [r.name for r in hosted_requirements() if not satisfied(r)]:
-        tested = pinned_versions()
-        wanted = [f"{name}=={tested[name]}" for name in lacking]
-        kept = [f"{name}=={installed(name)}" for name in KEEP if installed(name)]
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *wanted, *kept], check=True)
-        importlib.invalidate_caches()
+    tested = pinned_versions()
+    wanted = [f"{name}=={tested[name]}" for name in names]
+    kept = [f"{name}=={installed(name)}" for name in KEEP if installed(name)]
+    command = [sys.executable, "-m", "pip", "install", "--quiet"]
+    local = ["--no-index", f"--find-links={ROOT / WHEELS}"]
+    sources: list[list[str]] = [local, []] if (ROOT / WHEELS).is_dir() else [[]]
+    if all(subprocess.run([*command, *source, *wanted, *kept]).returncode for source in sources):
+        raise RuntimeError(
+            f"pip could not install {', '.join(wanted)}; its message stands above. Turn the internet on (on "
+            "Kaggle: Settings, Internet), or bring a bundle that has them: `make bundle WHEELS=1`"
+        )
+    importlib.invalidate_caches()
 
 
 def stale_packages() -> list[str]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from mrt_lib.provenance import ROOT
-from tools.notebook_files import KERNEL, MAX_BYTES, code_digest
-from tools.notebook_template import MEASURED, SETUP, VERSIONS, badges, hosts, links
+from tools.notebook_files import KERNEL, MAX_BYTES, code_digest, is_setup
+from tools.notebook_template import COLAB, MEASURED, VERSIONS, badges, hosts, links, repository, setup
 
 HOST_KEYS = ("accelerator", "colab", "kaggle")
 LOCAL_PATH = re.compile(r"(?<![\w.])(/home/\w|/root/|/Users/\w|[A-Z]:\\Users)")
@@ -37,6 +38,7 @@ def problems(path: Path, notebook: NotebookNode, folder: Sequence[str]) -> list[
     return found
 
 
+@cache
 def library_names() -> set[str]:
     """Public functions and classes at the top level of every module of mrt_lib, read from source."""
     trees = (ast.parse(path.read_text()) for path in (ROOT / "mrt_lib").rglob("*.py"))
@@ -58,12 +60,14 @@ def _head(name: str, notebook: NotebookNode, folder: Sequence[str]) -> Iterator[
     for text, what in expected.items():
         if text not in source:
             yield f"cell 1: {what} is missing: {text}"
+    if not repository() and f"]({COLAB}" in source:
+        yield "cell 1: badges, but the project has no repository; run `make publish REPO=none`"
 
 
 def _template(notebook: NotebookNode) -> Iterator[str]:
     sources = [cell.source for cell in _code_cells(notebook)]
-    if sources[:1] != [SETUP]:
-        yield "the first code cell is not tools.notebook_template.SETUP"
+    if sources[:1] != [setup(repository())]:
+        yield "the first code cell is not that of tools.notebook_template.setup"
     if sources[1:2] != [VERSIONS]:
         yield "the second code cell is not tools.notebook_template.VERSIONS"
 
@@ -83,7 +87,7 @@ def _code(notebook: NotebookNode) -> Iterator[str]:
     for i, cell in enumerate(notebook.cells, start=1):
         if not cell.source.strip():
             yield f"cell {i} is empty"
-        if cell.cell_type != "code" or cell.source == SETUP:
+        if cell.cell_type != "code" or is_setup(cell.source):
             continue
         if INSTALL.search(cell.source):
             yield f"cell {i} installs packages; only the set-up cell may"

@@ -12,7 +12,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from mrt_lib.provenance import ROOT
-from tools.notebook_template import MEASURED, hosts
+from tools.notebook_template import MEASURED, SETUP, hosts
 from tools.pictures import smaller_png
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -77,10 +77,19 @@ def fill_measured(notebook: NotebookNode, minutes: float, memory_gb: float, mach
 
 
 def code_digest(notebook: NotebookNode) -> str:
-    """Sixteen hex digits of the sources of the code cells: outputs belong to them and to no others."""
+    """Sixteen hex digits of the sources of the code cells: outputs belong to them and to no others.
+
+    The set-up cell is not among them: it is held to the template, and only finds what the others run with.
+    """
     from mrt_lib.files import digest  # loads torch, which nothing else here needs
 
-    return digest(*(cell.source for cell in notebook.cells if cell.cell_type == "code"))
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return digest(*(source for source in sources if not is_setup(source)))
+
+
+def is_setup(source: str) -> bool:
+    """Whether a code cell is a set-up cell, of whatever repository."""
+    return source.partition("\n")[0] == SETUP.partition("\n")[0]
 
 
 def _is_only_bars(output: NotebookNode) -> bool:

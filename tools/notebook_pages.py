@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.notebook_template import repository
+from tools.notebook_template import ROOT, repository
 
 CONFIGURATION = """
 project = html_title = "Meta reinforcement fine-tuning"
@@ -33,7 +34,7 @@ def build(sources: Sequence[Path], folder: Path) -> Path:
     for old in folder.glob("*.html"):
         old.unlink()
     shutil.rmtree(folder / "_images", ignore_errors=True)
-    texts = {source.name: _links(source.read_text(encoding="utf-8")) for source in sources}
+    texts = {source.name: _links(source.read_text(encoding="utf-8"), folder) for source in sources}
     texts["index.md"] = INDEX.format(names="\n".join(source.stem for source in sources))
     texts["conf.py"] = CONFIGURATION
     with tempfile.TemporaryDirectory() as around:
@@ -47,6 +48,9 @@ def build(sources: Sequence[Path], folder: Path) -> Path:
     return folder / "index.html"
 
 
-def _links(notebook: str) -> str:
-    """Links to files that are no notebooks lead to the repository."""
-    return re.sub(r"\]\(\.\./([^)]+)\)", rf"]({repository()}/blob/main/\1)", notebook)
+def _links(notebook: str, folder: Path) -> str:
+    """Links to files that are no notebooks lead to the repository; while there is none, to the disk."""
+    if repository():
+        return re.sub(r"\]\(\.\./([^)]+)\)", rf"]({repository()}/blob/main/\1)", notebook)
+    here = os.path.relpath(ROOT, folder)
+    return re.sub(r"\[([^\[\]]+)\]\(\.\./([^)]+)\)", rf"<a href='{here}/\2'>\1</a>", notebook)

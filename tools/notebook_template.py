@@ -10,37 +10,65 @@ from typing import Any
 from mrt_lib.provenance import ROOT
 
 MEASURED = ("<!-- measured -->", "<!-- /measured -->")
+GITHUB = "https://github.com"
 COLAB = "https://colab.research.google.com"
 KAGGLE = "https://www.kaggle.com"
 NO_GPU = "not needed"
 
 
 def repository() -> str:
-    """The repository's address, from pyproject.toml."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+    """The repository's address, or "" while `[tool.mrt] repository` in pyproject.toml is empty."""
+    name = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mrt"]["repository"]
+    return name and f"{GITHUB}/{name}"
 
 
-SETUP = f'''\
-# Set-up: fetches the project on Colab and Kaggle; elsewhere it only checks the installation.
+def setup(address: str) -> str:
+    """The set-up cell, which clones from `address` where it finds neither the project nor a bundle of it."""
+    return _SETUP.replace('REPOSITORY = ""', f'REPOSITORY = "{address}"')
+
+
+# A bundle is what `python -m tools.bundle` writes; Kaggle unpacks the archives of a data set.
+_SETUP = """\
+# Set-up: finds the project, on Colab and Kaggle in an uploaded mrt.zip too, and checks the installation.
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+REPOSITORY = ""
 kaggle = "KAGGLE_KERNEL_RUN_TYPE" in os.environ
 hosted = kaggle or "google.colab" in sys.modules or any(name.startswith("COLAB_") for name in os.environ)
-root = next((f for f in (Path.cwd(), *Path.cwd().parents) if (f / "mrt_lib").is_dir()), None)
+home = Path("/kaggle/working" if kaggle else "/content")
+drive, data, own = home / "drive/MyDrive", Path("/kaggle/input"), "tools/notebook_template.py"
+notebook = Path(globals().get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME", "")).absolute()
+library = Path(getattr(importlib.util.find_spec("mrt_lib"), "origin", None) or "")
+near = [*notebook.parents, Path.cwd(), *Path.cwd().parents, *library.parents, home / "mrt", drive / "mrt"]
+root = next((f for f in near if (f / own).is_file()), None)
 if hosted and root is None:
-    root = Path("/kaggle/working" if kaggle else "/content") / "mrt"
-    if not root.exists():
-        subprocess.run(["git", "clone", "--depth=1", "{repository()}", str(root)], check=True)
+    zips = [f for p in (Path.cwd(), home, drive, *data.glob("**/")) for f in p.glob("mrt[. (]*zip")]
+    found = [*(f.parents[1] for f in data.glob(f"**/{own}")), *sorted(zips, key=os.path.getmtime)]
+    shutil.rmtree(part := home / "mrt.part", ignore_errors=True)
+    if found and found[-1].is_dir():
+        shutil.copytree(found[-1], part / "mrt")
+    elif found:
+        shutil.unpack_archive(found[-1], part)
+    elif REPOSITORY:
+        subprocess.run(["git", "clone", "--depth=1", REPOSITORY, str(part / "mrt")], check=True)
+    else:
+        places = f"{home} or a data set ({data})" if kaggle else f"{home} or {drive} (mount your Drive first)"
+        raise FileNotFoundError(f"no mrt.zip in {places}: `make bundle` writes it, upload it there")
+    root = (part / "mrt").rename(home / "mrt")
+    shutil.rmtree(part)
 if root is None:
-    raise ModuleNotFoundError("no mrt_lib here: open the notebook inside the repository")
+    raise ModuleNotFoundError("no mrt_lib here: open the notebook inside the repository, or with its kernel")
 sys.path.insert(0, str(root))
 os.chdir(root / "notebooks")
 from tools import environment
 
-environment.prepare(hosted)'''
+environment.prepare(hosted)"""
+SETUP = setup(repository())
 
 VERSIONS = "environment.versions()"
 
@@ -73,7 +101,7 @@ def head(
         raise ValueError(f"a notebook is named like 02_episodes.ipynb, got {file!r}")
     return "\n".join(
         [
-            *(f"# {number} · {title}", "", summary, "", badges(file), ""),
+            *(f"# {number} · {title}", "", summary, "", *([badges(file), ""] if badges(file) else [])),
             "| GPU | minutes | peak memory | measured on |",
             "|---|---|---|---|",
             f"| {gpu} | {MEASURED[0]}– | – | –{MEASURED[1]} |",
@@ -97,9 +125,11 @@ def hosts(head: str) -> dict[str, Any]:
 
 
 def badges(file: str) -> str:
-    """Links that open the committed notebook on Colab and on Kaggle."""
+    """Links that open the committed notebook on Colab and on Kaggle; "" while there is no repository."""
+    if not repository():
+        return ""
     page = f"{repository()}/blob/main/notebooks/{file}"
-    colab = f"{COLAB}/github/{page.removeprefix('https://github.com/')}"
+    colab = f"{COLAB}/github/{page.removeprefix(f'{GITHUB}/')}"
     kaggle = f"{KAGGLE}/kernels/welcome?src={page}"
     return (
         f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({colab}) "

@@ -7,11 +7,19 @@ import json
 import re
 from pathlib import Path
 
-from tools.notebook_template import ROOT, badges
+from tools.notebook_template import ROOT, badges, repository
 from tools.summary import read_summary
 
 README = ROOT / "README.md"
 NOT_MEASURED = "not measured"
+BARE = ("| notebook | question |", "|---|---|")
+HOSTS = """\
+1. `make bundle` writes `build/mrt.zip`: every tracked file, the shipped reasoners among them.
+2. Colab: upload a notebook (File, Upload notebook), and `mrt.zip` to its Files pane or your Drive, mounted.
+3. Kaggle: import a notebook and add `mrt.zip` as a data set; offline, one of `make bundle WHEELS=1`."""
+PUBLISHED = (
+    "The badges open a notebook; without internet, upload it with `build/mrt.zip` of `make bundle WHEELS=1`."
+)
 NUMBERS = {
     "i1.base_J0": "base reasoner: J without thinking (uniform guess: 1/31)",
     "i1.base_J4": "base reasoner: J after 4 episodes (optimum: 1)",
@@ -55,13 +63,12 @@ NUMBERS = {
 
 
 def index(folder: Path = ROOT / "notebooks") -> str:
-    """One table row per notebook: link, summary, badges."""
-    rows = ["| notebook | question | open |", "|---|---|---|"]
+    """One table row per notebook: link, summary and, where there is a repository, badges."""
+    rows = ["| notebook | question | open |", "|---|---|---|"] if repository() else [*BARE]
     for path in sorted(folder.glob("*.ipynb")):
         title, summary = "".join(json.loads(path.read_text())["cells"][0]["source"]).split("\n\n")[:2]
-        rows.append(
-            f"| [{title.removeprefix('# ')}](notebooks/{path.name}) | {summary} | {badges(path.name)} |"
-        )
+        row = f"| [{title.removeprefix('# ')}](notebooks/{path.name}) | {summary} |"
+        rows.append(f"{row} {badges(path.name)} |" if repository() else row)
     return "\n".join(rows)
 
 
@@ -95,7 +102,9 @@ def claims(table: Path = ROOT / "data/results/claims.csv") -> str:
 
 def filled(text: str) -> str:
     """The README's text with its computed parts brought up to date."""
-    for name, part in (("notebooks", index()), ("claims", claims()), ("numbers", numbers())):
+    parts = {"notebooks": index(), "hosts": PUBLISHED if repository() else HOSTS}
+    parts |= {"claims": claims(), "numbers": numbers()}
+    for name, part in parts.items():
         pattern = rf"<!-- {name} -->\n.*?<!-- /{name} -->"
         head, tail = re.split(pattern, text, flags=re.DOTALL)
         text = f"{head}<!-- {name} -->\n{part}\n<!-- /{name} -->{tail}"

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.specifiers import SpecifierSet
 
+from mrt_lib.engines.vllm_engine import TESTED
+from mrt_lib.provenance import installed
 from mrt_lib.reasoner import ENGINES, Reasoner, check_dtype
 from mrt_lib.thoughts.templates import Template
 from mrt_lib.training.config import TrainConfig
@@ -90,15 +93,18 @@ def preset_for_this_machine() -> Preset:
     """`choose_preset` for the first GPU, or for a machine without one."""
     if not torch.cuda.is_available():
         return get_preset("cpu")
-    return choose_preset(torch.cuda.get_device_capability(), torch.cuda.mem_get_info()[1])
+    vllm = installed("vllm")
+    sampled = vllm is not None and vllm in SpecifierSet(TESTED, prereleases=True)
+    return choose_preset(torch.cuda.get_device_capability(), torch.cuda.mem_get_info()[1], sampled)
 
 
-def choose_preset(capability: tuple[int, int], total_bytes: int) -> Preset:
+def choose_preset(capability: tuple[int, int], total_bytes: int, vllm: bool) -> Preset:
     """The largest preset for a GPU's compute capability and memory; `cpu` for a GPU below a T4.
 
     bf16 and vLLM need capability 8.0. Cards tell a little less than the GB on their label.
+    `vllm`: whether a version is installed that the engine knows; without it no preset that samples with it.
     """
     gib = total_bytes / 2**30
-    if capability >= (8, 0) and gib >= 38:
+    if vllm and capability >= (8, 0) and gib >= 38:
         return get_preset("h100" if gib >= 75 else "a100")
     return get_preset("t4" if capability >= (7, 5) and gib >= 14 else "cpu")
