@@ -40,10 +40,15 @@ NUMBERS = {
     "i2.gain_ratio_weak_base": "gain of that MRT arm / GRPO's, from the weak base",
     "i2.gain_ratio_strong_base": "the same from the strong base",
     "i2.gain_ratio_2x": "gain of the best MRT arm / GRPO's gain, 8 episodes, twice the training budget",
+    "evidence.gain_ratio_exact_outcome": "gain of GRPO with the exact outcome / GRPO's",
+    "evidence.gain_ratio_paper": "gain of the paper's online arm, 4 branches / GRPO's",
+    "evidence.gain_ratio_paper_offline": "gain of the paper's offline arm / GRPO's",
     "i2.gain_ratio_vs_grpo_exact": "gain of the best MRT arm / gain of GRPO with the exact outcome",
+    "evidence.lead_equal_rate_2x": "MRT minus GRPO at one learning rate: J after 8 episodes",
     "i2.gain_ratio_equal_time": "gain of the best MRT arm / GRPO's gain at equal training time",
     "i2.token_efficiency": "tokens of thought that GRPO needs / MRT needs for GRPO's J at 4 episodes",
-    "i2.tokens_to_grpo_best": "training tokens that MRT needs for GRPO's best J, as a share of GRPO's",
+    "i2.tokens_to_grpo_best": "sampled training tokens that MRT needs for GRPO's best J / GRPO's",
+    "evidence.tokens_to_grpo_best_read": "the same with the tokens that the exact prover reads",
     "i2.regret_margin_min_over_budgets": "lead in normalised regret over GRPO and base, least of 5 budgets",
     "i2.exact_share_of_step": "share of a training step spent on exact values",
     "i2.step_vs_trl": "training step against TRL's GRPOTrainer, same work",
@@ -75,7 +80,7 @@ def index(folder: Path = ROOT / "notebooks") -> str:
 def numbers() -> str:
     """The measured numbers that the README shows, `NOT_MEASURED` where the summary has none."""
     summary = read_summary(ROOT / "data/results/summary.json")
-    rows = ["| what | measured | command |", "|---|---|---|"]
+    rows = ["| what | measured | over | command |", "|---|---|---|---|"]
     for name, meaning in NUMBERS.items():
         row = summary.get(name)
         times = "×" if row and row["unit"] == "times faster" else ""
@@ -83,8 +88,34 @@ def numbers() -> str:
         if row and row["n"] > 1:
             value += f" [{row['low']:.3g}, {row['high']:.3g}]"
         command = f"`{row['command']}`" if row else ""
-        rows.append(f"| {meaning} | {value} | {command} |")
+        over = f"{row['n']} {_units(name)}" if row and row["n"] > 1 else ""
+        rows.append(f"| {meaning} | {value} | {over} | {command} |")
     return "\n".join(rows)
+
+
+def _units(name: str) -> str:
+    """What the n of a record counts."""
+    if "packed" in name or "vs_trl" in name:
+        return "repeats"
+    problems = ("i1.", "i4.one_trace", "i4.linearised")
+    return "problems" if name.startswith(problems) else "seeds"
+
+
+def fair_control() -> str:
+    """The first result: whether credit for episodes adds to a noiseless outcome, from both bases."""
+    summary = read_summary(ROOT / "data/results/summary.json")
+    found = [summary.get(f"evidence.credit_over_exact_outcome{base}") for base in ("", "_weak")]
+    if None in found:
+        return NOT_MEASURED
+    shown = [f"{own['value']:.2f} [{own['low']:.2f}, {own['high']:.2f}]" for own in found if own]
+    open_ones = sum(own["low"] <= 1 <= own["high"] for own in found if own)
+    says = ("both intervals decide", "one of the two intervals holds 1", "both intervals hold 1")[open_ones]
+    end = ", so it is not shown that it does" if open_ones == 2 else ""
+    return (
+        "* **Does credit for episodes add to a noiseless outcome?** Exact regret-to-go has "
+        f"{shown[0]} times the gain of GRPO with the exact outcome from the main base and {shown[1]} times "
+        f"from the weak one, both tuned alike: {says}{end}."
+    )
 
 
 def claims(table: Path = ROOT / "data/results/claims.csv") -> str:
@@ -103,7 +134,7 @@ def claims(table: Path = ROOT / "data/results/claims.csv") -> str:
 def filled(text: str) -> str:
     """The README's text with its computed parts brought up to date."""
     parts = {"notebooks": index(), "hosts": PUBLISHED if repository() else HOSTS}
-    parts |= {"claims": claims(), "numbers": numbers()}
+    parts |= {"fair control": fair_control(), "claims": claims(), "numbers": numbers()}
     for name, part in parts.items():
         pattern = rf"<!-- {name} -->\n.*?<!-- /{name} -->"
         head, tail = re.split(pattern, text, flags=re.DOTALL)
