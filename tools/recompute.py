@@ -1,7 +1,4 @@
-"""The headline numbers of training once more, from the raw files and with numpy alone: `python -m tools.recompute`.
-
-Nothing of the project's loading, choosing or statistics is used, so that a fault there would show.
-"""
+"""`python -m tools.recompute`: the headline numbers from the raw files, by numpy and none of our own code."""
 
 from __future__ import annotations
 
@@ -24,8 +21,7 @@ def read_runs() -> dict[Setting, dict[int, Any]]:
     """Runs of the main size by arm without its control's suffix, base, knob and rate; then by seed."""
     found: dict[Setting, dict[int, Any]] = defaultdict(dict)
     for path in RUNS.glob("*/run.json"):
-        facts = json.loads(path.read_text())
-        run = facts["run"]
+        run = (facts := json.loads(path.read_text()))["run"]
         if run["task"] == "root_search_31" and (run["steps"], run["prompts"]) in ((160, 8), (0, 8)):
             key = (run["arm"].split("_at_")[0], run["base"], str(run["knob"]), run["rate"])
             found[key][run["seed"]] = facts | {"folder": path.parent}
@@ -42,42 +38,39 @@ def tuned(runs: dict[Setting, dict[int, Any]], arm: str, base: str, fine: bool) 
 
 
 def arrays(own: dict[int, Any], name: str, seeds: list[int]) -> np.ndarray:
-    """One array of several seeds, shape (seeds, problems, ...)."""
     return np.stack([np.load(own[n]["folder"] / "arrays.npz")[name].astype(float) for n in seeds])
 
 
 def test_seeds(*arms: dict[int, Any]) -> list[int]:
-    """Seeds that all have and that saw test problems."""
     return sorted(n for n in set.intersection(*map(set, arms)) if n < 1000)
 
 
+def final(own: dict[int, Any], seeds: list[int] | None = None) -> float:
+    return arrays(own, "value", seeds or test_seeds(own))[..., BUDGET].mean()
+
+
 def gain_ratio(arm: dict[int, Any], rival: dict[int, Any], base: dict[int, Any]) -> float:
-    """Gain of one over the other's, after as many episodes as in training."""
-    seeds = test_seeds(arm, rival)
-    own, other = (arrays(a, "value", seeds)[..., BUDGET].mean() for a in (arm, rival))
-    start = arrays(base, "value", [0])[..., BUDGET].mean()
-    return (own - start) / (other - start)
+    seeds, start = test_seeds(arm, rival), final(base)
+    return (final(arm, seeds) - start) / (final(rival, seeds) - start)
 
 
 def tokens_to_best(arm: dict[int, Any], rival: dict[int, Any], kinds: tuple[str, ...]) -> float:
     """Mean over seeds: tokens until the rival's best validation J is reached, as a share of the rival's."""
 
-    def marks(facts: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    def marks(facts: dict[str, Any]) -> np.ndarray:
         with gzip.open(facts["folder"] / "log.csv.gz", "rt") as file:
             rows = list(csv.DictReader(file))
         tokens = np.cumsum([sum(float(row[kind]) for kind in kinds) for row in rows])
-        J = np.array([float(row["validation_J4"] or "nan") for row in rows])
-        return tokens[~np.isnan(J)], J[~np.isnan(J)]
+        return np.array(
+            [(t, float(r["validation_J4"])) for t, r in zip(tokens, rows, strict=True) if r["validation_J4"]]
+        )
 
-    shares = []
-    for n in test_seeds(arm, rival):
-        (own, J), (other, rivals) = marks(arm[n]), marks(rival[n])
-        shares.append(own[J >= rivals.max()].min(initial=np.inf) / other[rivals.argmax()])
-    return float(np.mean(shares))
+    pairs = [(marks(arm[n]), marks(rival[n])) for n in test_seeds(arm, rival)]
+    needed = [own[own[:, 1] >= other[:, 1].max(), 0].min(initial=np.inf) for own, other in pairs]
+    return float(np.mean(needed / np.array([other[other[:, 1].argmax(), 0] for _, other in pairs])))
 
 
 def token_efficiency(arm: dict[int, Any], rival: dict[int, Any]) -> float:
-    """Tokens of the training budget over those that the arm needs for the rival's J there."""
     own, other = (arrays(a, "at_tokens", test_seeds(arm, rival)).mean((0, 1)) for a in (arm, rival))
     target = np.interp(TOKENS_AT_BUDGET, TOKENS, other)
     after = int(np.argmax(own >= target))
@@ -85,30 +78,25 @@ def token_efficiency(arm: dict[int, Any], rival: dict[int, Any]) -> float:
 
 
 def headline() -> dict[str, float]:
-    """Names as in data/results/summary.json."""
     runs = read_runs()
     base, weak_base = (runs["untrained", name, "None", 0.0] for name in ("base", "weak"))
     names = ("grpo", "grpo_exact", "mrt_regret_to_go", "mrt_online_4")
-    grpo, exact, mrt, online = (runs[tuned(runs, name, "base", fine=False)] for name in names)
+    grpo, _, mrt, online = (runs[tuned(runs, name, "base", fine=False)] for name in names)
     outcome, noiseless, credit = (runs[tuned(runs, name, "base", fine=True)] for name in names[:3])
-    weak_noiseless, weak_credit = (runs[tuned(runs, name, "weak", fine=False)] for name in names[1:3])
-    regrets = [arrays(own, "regret_oracle", test_seeds(own)).mean((0, 1)) for own in (mrt, grpo, base)]
+    weak, exact_weak = (runs[tuned(runs, name, "weak", fine=False)] for name in (names[2], names[1]))
     return {
-        "i2.J4_grpo": arrays(grpo, "value", test_seeds(grpo))[..., BUDGET].mean(),
-        "i2.J4_best": arrays(mrt, "value", test_seeds(mrt))[..., BUDGET].mean(),
+        "i2.J4_grpo": final(grpo),
+        "i2.J4_best": final(mrt),
         "i2.gain_ratio_train_budget": gain_ratio(mrt, grpo, base),
-        "i2.gain_ratio_vs_grpo_exact": gain_ratio(mrt, exact, base),
         "i2.token_efficiency": token_efficiency(mrt, grpo),
-        "i2.regret_margin_min_over_budgets": (np.minimum(*regrets[1:]) - regrets[0]).min(),
         "i2.tokens_to_grpo_best": tokens_to_best(mrt, grpo, ("policy_tokens",)),
         "evidence.tokens_to_grpo_best_read": tokens_to_best(mrt, grpo, ("policy_tokens", "prover_tokens")),
         "evidence.gain_ratio": gain_ratio(credit, outcome, base),
         "evidence.gain_ratio_paper": gain_ratio(online, outcome, base),
         "evidence.credit_over_exact_outcome": gain_ratio(credit, noiseless, base),
-        "evidence.credit_over_exact_outcome_weak": gain_ratio(weak_credit, weak_noiseless, weak_base),
+        "evidence.credit_over_exact_outcome_weak": gain_ratio(weak, exact_weak, weak_base),
     }
 
 
 if __name__ == "__main__":
-    for name, value in headline().items():
-        print(f"{name:42} {value:.4f}")
+    print(json.dumps(headline(), indent=1))
