@@ -1,7 +1,5 @@
 """`python -m tools.recompute`: the headline numbers from the raw files, by numpy and none of our own code."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import json
