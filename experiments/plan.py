@@ -25,6 +25,7 @@ BUDGETS = {"root_search_31": 4, "root_search_63": 5}
 HEADLINE = ("grpo", "grpo_exact", "mrt_regret_to_go", "mrt_log_progress")
 RATE_CONTROLS = ("grpo_exact_at_mrt_rate", "grpo_at_mrt_rate", "mrt_regret_to_go_at_grpo_rate")
 ON_WEAK = HEADLINE[:3]
+FINE_ORDER = ("mrt_regret_to_go", "grpo_exact", "grpo", "mrt_log_progress")
 FIVE_SEEDS = ("mrt_progress", "mrt_offline", "mrt_online_4", "length_penalty_0.3")
 SLOWEST = "mrt_online_16"
 
@@ -278,7 +279,7 @@ def _fair_control() -> list[Run]:
     order = _by_seed(RATE_CONTROLS, range(3, 10)) + weak_grid()
     on_weak = [best for arm in ON_WEAK if (best := chosen_on_weak(arm))]
     order += [replace(best, seed=n) for n in range(5) for best in on_weak]
-    order += [run for arm in HEADLINE for setting in fine_tuning(arm) for run in setting]
+    order += [run for arm in FINE_ORDER for setting in fine_tuning(arm) for run in setting]
     fine = [best for arm in HEADLINE if (best := finely_chosen(arm))]
     return order + [replace(best, seed=n) for n in range(10) for best in fine]
 
