@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import unicodedata
 import warnings
 import weakref
@@ -87,11 +88,7 @@ class Grader:
     def _compare_sides(self, gold: str, answer: str) -> Verdict:
         """Every side of the answer that says more than a name must equal the gold."""
         (gold_name, golds), (answer_name, answers) = sides(gold), sides(answer)
-        if (
-            len(golds) > 1
-            or (gold_name and len(answers) > 1)
-            or (gold_name and answer_name not in ("", gold_name))
-        ):
+        if len(golds) > 1 or (gold_name and (len(answers) > 1 or answer_name not in ("", gold_name))):
             golds, answers = [gold], [answer]  # an equation is compared with an equation
         for side in answers:
             verdict = self._compare_values(golds[0], side)
@@ -413,33 +410,23 @@ def _ask(worker: subprocess.Popen[str], line: str, seconds: float) -> tuple[str,
     """The reply, or "" from a worker that died; and whether it died because `seconds` had passed."""
     assert worker.stdin is not None
     assert worker.stdout is not None
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        worker.kill()
-
-    timer = threading.Timer(seconds, end)
+    start, timer = time.monotonic(), threading.Timer(seconds, worker.kill)
     timer.daemon = True
     timer.start()
+    reply = ""
     try:
-        worker.stdin.write(line)
-        worker.stdin.flush()
-        return worker.stdout.readline(), late.is_set()
-    except OSError:
-        return "", late.is_set()
+        with contextlib.suppress(OSError):
+            worker.stdin.write(line)
+            worker.stdin.flush()
+            reply = worker.stdout.readline()
     except BaseException:  # an interrupt: the reply still to come would answer the next request
-        worker.kill()
-        worker.wait()
+        _stop(worker)
         raise
     finally:
         timer.cancel()
+    return reply, time.monotonic() - start >= seconds
 
 
 def _stop(worker: subprocess.Popen[str]) -> None:
-    if worker.poll() is None:
+    with contextlib.suppress(OSError), worker:  # unsent bytes for a worker that is gone
         worker.kill()
-    worker.wait()
-    for stream in filter(None, (worker.stdout, worker.stdin)):
-        with contextlib.suppress(OSError):  # unsent bytes for a worker that is gone
-            stream.close()
