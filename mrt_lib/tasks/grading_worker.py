@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -51,6 +52,7 @@ def main() -> None:
             return
 
 
+@functools.lru_cache(2**12)
 def grade(gold: str, answer: str) -> dict[str, Any]:
     """Whether the gold and the answer can be read, and whether they are equal.
 
@@ -67,6 +69,7 @@ def grade(gold: str, answer: str) -> dict[str, Any]:
     return {"gold_read": True, "answer_read": True, "right": bool(right)}
 
 
+@functools.lru_cache(2**12)
 def read(text: str) -> Any:
     """sympy's object for LaTeX, or None if it is none."""
     normal = NormalizationConfig(units=False, malformed_operators=True, nits=True, boxed="none")
