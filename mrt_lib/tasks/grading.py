@@ -22,11 +22,10 @@ from subprocess import DEVNULL, PIPE, Popen
 from mrt_lib.tasks.base import require
 
 WORKER = Path(__file__).with_name("grading_worker.py")
-START_SECONDS = 900.0
+START_SECONDS, LONGEST_ANSWER = 900.0, 1000
 # A busy machine is slow, not hung: the deadline counts CPU time where the system can, and the clock on the
 # wall only ends what waits this many times as long.
 PATIENCE = 60.0 if hasattr(signal, "setitimer") else 1.0
-LONGEST_ANSWER = 1000
 
 
 @dataclass(frozen=True)
