@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -13,24 +14,32 @@ import signal
 import sys
 from typing import Any
 
+with contextlib.suppress(ImportError):  # whoever reads this file without the extra is no worker
+    from latex2sympy2_extended import NormalizationConfig, latex2sympy
+    from math_verify import grader, verify
+    from sympy import Float, MatrixBase, Rational, simplify
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 MOST_BYTES, MOST_KEPT_BYTES = 4 * 2**30, 2**30
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def main() -> None:
     """Answer requests until the input ends."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     sys.stdout = sys.stderr  # a library's print must not look like a reply
-    with contextlib.suppress(ImportError, ValueError, OSError):  # numbers too long fail, nothing fills up
-        import resource
-
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # numbers too long fail, nothing fills up
         resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     guard()
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for served, line in enumerate(sys.stdin):
-        request = json.loads(line)
-        set_alarm(request["seconds"])
+        gold, answer, seconds = json.loads(line)
+        set_alarm(seconds)
         try:
-            reply = grade(request["gold"], request["answer"])
+            reply = grade(gold, answer)
         except MemoryError:
             if served:
                 return  # what earlier answers left may be in the way: a fresh process is asked again
@@ -39,19 +48,17 @@ def main() -> None:
             reply = {"reason": f"{type(error).__name__}: {error}"[:200]}
         set_alarm(0)
         print(json.dumps(reply), file=replies, flush=True)
-        if peak() > MOST_KEPT_BYTES:
+        if resource and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT > MOST_KEPT_BYTES:
             return
 
 
+@functools.lru_cache(2**12)
 def grade(gold: str, answer: str) -> dict[str, Any]:
     """Whether the gold and the answer can be read, and whether they are equal.
 
-    The parent's deadline stands in for math-verify's own timeouts (see `Grader`). Its extraction is left out:
-    it takes a part for the whole, drops units that may be variables, and ends in sympy's `parse_expr`, which
-    evaluates text.
+    math-verify's extraction is left out: it takes a part for the whole, drops units that may be variables,
+    and ends in sympy's `parse_expr`, which evaluates text.
     """
-    from math_verify import verify
-
     expected, found = read(gold), read(answer)
     if expected is None or found is None:
         return {"gold_read": expected is not None, "answer_read": found is not None}
@@ -62,14 +69,13 @@ def grade(gold: str, answer: str) -> dict[str, Any]:
     return {"gold_read": True, "answer_read": True, "right": bool(right)}
 
 
+@functools.lru_cache(2**12)
 def read(text: str) -> Any:
     """sympy's object for LaTeX, or None if it is none."""
-    from latex2sympy2_extended import NormalizationConfig, latex2sympy
-    from math_verify.grader import should_treat_as_complex
-
     normal = NormalizationConfig(units=False, malformed_operators=True, nits=True, boxed="none")
     try:
-        return latex2sympy(text, is_real=not should_treat_as_complex(text), normalization_config=normal)
+        is_real = not grader.should_treat_as_complex(text)
+        return latex2sympy(text, is_real=is_real, normalization_config=normal)
     except MemoryError:
         raise
     except Exception:
@@ -77,27 +83,15 @@ def read(text: str) -> Any:
 
 
 def guard() -> None:
-    """Make math-verify's comparison of numbers relative, and let nothing in it swallow a lack of memory.
-
-    It rounds to six decimals and drops what is below 1e-15, so that all small numbers are equal.
-    """
-    from math_verify import grader
-
-    for name in ("sympy_numeric_eq", "sympy_symbolic_eq"):
-        setattr(grader, name, tightened(getattr(grader, name)))
-    kinds = [kind for kind in Exception.__subclasses__() if kind is not MemoryError]
-    grader.Exception = tuple(kinds)  # type: ignore[attr-defined]
-
-
-def tightened(compare: Any) -> Any:
-    """A comparison that also asks `is_close`."""
-    return lambda a, b, *options: compare(a, b, *options) and is_close(a, b)
+    """Hold math-verify, to which 1e-16 is zero, to `is_close`, and let it swallow no lack of memory."""
+    numeric, symbolic = grader.sympy_numeric_eq, grader.sympy_symbolic_eq
+    grader.sympy_numeric_eq = lambda a, b, *digits: numeric(a, b, *digits) and is_close(a, b)
+    grader.sympy_symbolic_eq = lambda a, b: symbolic(a, b) and is_close(a, b)
+    grader.Exception = tuple(kind for kind in Exception.__subclasses__() if kind is not MemoryError)
 
 
 def is_close(a: Any, b: Any) -> bool:
     """Whether two expressions that are equal to six decimals are so to 20 digits, or one rounds the other."""
-    from sympy import Float, MatrixBase, Rational, simplify
-
     if isinstance(a, MatrixBase):
         return all(is_close(x, y) for x, y in zip(a, b, strict=True))
     x, y = (e.xreplace({f: Rational(str(f)) for f in e.atoms(Float)}).doit() for e in (a, b))
@@ -105,32 +99,19 @@ def is_close(a: Any, b: Any) -> bool:
     if difference.free_symbols:
         return simplify(difference) == 0
     size = abs(x.evalf(30)) if x.is_number else Rational(1, 10**40)
-    if abs(difference.evalf(30)) <= size * Rational(1, 10**20):
-        return True
-    return (isinstance(a, Float) and rounds(str(a).rstrip("0"), y)) or (
-        isinstance(b, Float) and rounds(str(b).rstrip("0"), x)
-    )
+    decimals = [(str(e).rstrip("0"), exact) for e, exact in ((a, y), (b, x)) if isinstance(e, Float)]
+    close = abs(difference.evalf(30)) <= size * Rational(1, 10**20)
+    return bool(close) or any(rounds(*pair) for pair in decimals)
 
 
 def rounds(decimal: str, exact: Any) -> bool:
     """Whether a decimal is the number, or at least six digits of an irrational one, rounded or cut off."""
-    from sympy import Rational
-
     digits, places = decimal.lstrip("-0.").replace(".", ""), len(decimal.partition(".")[2])
     unit, value = Rational(1, 10**places), Rational(decimal)
     if exact.is_Rational or min(len(digits), places) < 6 or "e" in decimal:
         return bool(exact.equals(value))
     short = (abs(exact) - abs(value)).evalf(30)
     return bool(exact.is_real and exact * value > 0 and -unit / 2 <= short < unit)
-
-
-def peak() -> int:
-    """The most bytes that this process has held; 0 where the system does not say."""
-    with contextlib.suppress(ImportError):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return 0
 
 
 def set_alarm(seconds: float) -> None:
