@@ -1,7 +1,5 @@
 """LoRA adapters: merged out of place, kept with a card, and put back onto their own base alone."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

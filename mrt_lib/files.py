@@ -1,7 +1,5 @@
 """Files that are there whole or not at all, whose folder this is, and what tells two models apart."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import hashlib

@@ -1,7 +1,5 @@
 """Where a result came from: versions, device, commit."""
 
-from __future__ import annotations
-
 import datetime
 import importlib.metadata
 import os

@@ -1,7 +1,5 @@
 """What turns token prompts into sampled tokens."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Generation with Transformers: the engine that runs everywhere, LoRA adapters on or off."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Generation with vLLM: the fast engine on a GPU; its CPU build is for tests."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path

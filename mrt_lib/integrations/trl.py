@@ -13,8 +13,6 @@ How groups stay whole. TRL deals the rollouts of one problem to several processe
 all are gathered on every process in TRL's order and credited there as one batch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What is refused before a training run through TRL begins."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -13,8 +13,6 @@ runs first, under plain causal attention; the branches follow on its keys and va
     branch 1  f  # # # # . .    . . .        # .
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ is the meta-prover's value after j finished episodes. Episode z_e leads from c_e
 of values raises ValueError if they are empty, not one-dimensional, not finite or outside [0, 1].
 """
 
-from __future__ import annotations
-
 import math
 import operator
 

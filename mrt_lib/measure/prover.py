@@ -1,7 +1,5 @@
 """The meta-prover mu: the value of every prefix of a trace, sampled (the paper's way) or exact."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

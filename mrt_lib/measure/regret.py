@@ -14,8 +14,6 @@ are 8 answers, which halves their cost. And beyond the training budget it append
 unclipped, so that one past the cut adds a slice of negative width; here the curve is cut at the budget.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What several answers to one prefix are worth: pass@k and majority votes."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

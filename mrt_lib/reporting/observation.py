@@ -4,8 +4,6 @@ The work goes through the problems in chunks, each with random streams of its ow
 short goes on with its next chunk and ends in the same bits.
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Sequence

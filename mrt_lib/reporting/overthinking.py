@@ -4,8 +4,6 @@ known, what comes after the last gain, and votes at equal tokens.
 Every number is a mean over problems, or a ratio of two, with its 95% bootstrap interval over problems.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 """What every task gives: problems with a gold answer, a verifier and, where they exist, the finite set of
 right answers and the value of the optimal policy. A task of one's own from functions; problem files."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json

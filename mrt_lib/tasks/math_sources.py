@@ -1,7 +1,5 @@
 """Where mathematics problems come from: JSONL files, rows at hand, and data sets by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice

@@ -12,8 +12,6 @@ A trial leaves "low", "high" or "hit", so information is graded: halving the int
 chance of guessing right although nothing is solved yet.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Boundaries are numbers of thought tokens at the end of each episode. They rise s
 the whole thought, and an empty thought has none. Every token belongs to exactly one episode.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """How a training run is set up."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 

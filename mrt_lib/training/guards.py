@@ -1,7 +1,5 @@
 """What a run is told before it learns, and what stops it early: a budget that cannot be right, the user."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import warnings

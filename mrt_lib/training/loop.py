@@ -4,8 +4,6 @@ Every draw is a function of the run's seed and the step, so a checkpoint needs n
 run that was killed at any moment goes on from its newest checkpoint and ends in the same weights.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

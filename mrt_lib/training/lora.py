@@ -4,8 +4,6 @@ Sampling through adapters is slow, and merging them in place drifts in low preci
 is a model of its own, without adapters, into which W + B A is written after every update.
 """
 
-from __future__ import annotations
-
 import copy
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

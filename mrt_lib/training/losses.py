@@ -10,8 +10,6 @@ differ in the weights w alone, which are one number per rollout and known before
 pass, so micro-batches add up to the whole.
 """
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """Does a run fit? A dry step at its largest shapes says so, on whatever device is there."""
 
-from __future__ import annotations
-
 import resource
 import sys
 from collections.abc import Callable

@@ -7,8 +7,6 @@ yet measured on these cards, and their learning rates are untested: `mrt_lib.tra
 the largest shapes before a run begins, and says what to reduce.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`mrt_lib.train`: one call from a reasoner and problems to a trained reasoner."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Supervised fine-tuning: next-token loss on the tokens an example wants learnt; imitation is made of it."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Rollouts with their advantages as rows of tokens, and optimiser steps on them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
