@@ -17,9 +17,8 @@ def provenance() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Python, package versions, device and git commit: what a result must be read with."""
-    packages = {
-        name: installed(name) or "not installed" for name in ("torch", "transformers", "peft", "numpy")
-    }
+    names = "torch", "transformers", "peft", "numpy"
+    packages = {name: installed(name) or "not installed" for name in names}
     return {"python": platform.python_version(), **packages, "device": device_name(), "commit": git_commit()}
 
 
