@@ -17,8 +17,7 @@ def provenance() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Python, package versions, device and git commit: what a result must be read with."""
-    names = "torch", "transformers", "peft", "numpy"
-    packages = {name: installed(name) or "not installed" for name in names}
+    packages = {n: installed(n) or "not installed" for n in ("torch", "transformers", "peft", "numpy")}
     return {"python": platform.python_version(), **packages, "device": device_name(), "commit": git_commit()}
 
 

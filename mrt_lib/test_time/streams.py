@@ -58,8 +58,10 @@ class Linearised:
     restate: Callable[[str], str] | None = None
 
     def __post_init__(self) -> None:
-        if min(self.budget, self.window, self.context) < 1:
-            raise ValueError(f"budget, window and context must be at least 1, got {self}")
+        if self.window < 1:
+            raise ValueError(f"window must be at least one episode, got {self.window}")
+        if self.budget < 1 or self.context < 1:
+            raise ValueError(f"budget and context must be at least 1, got {self.budget} and {self.context}")
 
     def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
         """ValueError if an episode fills the whole context in every stream that gets there."""
