@@ -10,8 +10,6 @@
 Everything is loaded when it is first used.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """LoRA adapters: merged out of place, kept with a card, and put back onto their own base alone."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -86,10 +84,9 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> Any:
 
     facts, digest = read_facts(folder), weights_digest(model)
     if facts["base_digest"] != digest:
-        raise ValueError(
-            f"{folder} was made for {facts['base']} in {facts['dtype']} (digest {facts['base_digest']}), "
-            f"not for {model.name_or_path} in {dtype_name(model)} (digest {digest})"
-        )
+        own = f"{facts['base']} in {facts['dtype']} (digest {facts['base_digest']})"
+        given = f"{model.name_or_path} in {dtype_name(model)} (digest {digest})"
+        raise ValueError(f"{folder} was made for {own}, not for {given}")
     adapted = PeftModel.from_pretrained(model, str(folder)).eval()
     check_names(adapted)
     return adapted
@@ -116,7 +113,8 @@ def adapted_layers(model: Any) -> dict[str, Any]:
 
     found = [(n, m) for n, m in model.base_model.model.named_modules() if isinstance(m, LoraLayer)]
     # Several adapted parameters of one module, such as a mixture's experts, are wrapped in each other.
-    return {f"{name.replace('.base_layer', '')}.{_parameter(layer)}": layer for name, layer in found}
+    names = (f"{n.replace('.base_layer', '')}.{getattr(m, 'parameter_name', 'weight')}" for n, m in found)
+    return dict(zip(names, (layer for _, layer in found), strict=True))
 
 
 def check_names(model: Any) -> None:
@@ -126,22 +124,16 @@ def check_names(model: Any) -> None:
         names.setdefault(id(weight), []).append(name.replace(".base_layer", ""))
     for tied in names.values():
         if len(tied) > 1 and (wrong := sorted(set(tied) & set(adapted_layers(model)))):
-            raise ValueError(
-                f"{' and '.join(tied)} are one tensor: an adapter on {wrong[0]} changes one use of it, the "
-                "merged weights all; leave it out of LoraSettings.targets, or train every weight (lora=None)"
-            )
+            one = f"{' and '.join(tied)} are one tensor: an adapter on {wrong[0]} changes one use of it alone"
+            raise ValueError(f"{one}; leave it out of LoraSettings.targets, or train all weights (lora=None)")
 
 
 def merged_weights(model: Any, adapted: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
     """Name in the plain model, and W + (alpha / rank) B A or W, of every weight with an adapter, as new."""
     for name, layer in adapted_layers(model).items():
-        weight = getattr(layer.get_base_layer(), _parameter(layer)).detach()
+        weight = getattr(layer.get_base_layer(), name.rpartition(".")[2]).detach()
         delta = layer.get_delta_weight("default").detach().to(weight.dtype) if adapted else 0
         yield name, weight + delta
-
-
-def _parameter(layer: Any) -> str:
-    return getattr(layer, "parameter_name", "weight")
 
 
 @torch.no_grad()

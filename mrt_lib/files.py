@@ -1,7 +1,5 @@
 """Files that are there whole or not at all, whose folder this is, and what tells two models apart."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import hashlib
@@ -233,9 +231,7 @@ def claim(folder: str | Path, identity: Mapping[str, Any]) -> Iterator[None]:
         try:
             found = dict(json.loads(path.read_text())) if path.exists() else own
         except (ValueError, TypeError):
-            raise ValueError(
-                f"{path} is damaged ({folder} holds the rest of some run); use a new folder"
-            ) from None
+            raise ValueError(f"{path} is damaged; {folder} holds some run, use a new one") from None
         different = sorted(key for key in own | found if own.get(key) != found.get(key))
         # A run that ended before its first checkpoint has left nothing to protect.
         if different and any(f != path and not f.name.startswith(".") for f in Path(folder).iterdir()):
@@ -272,24 +268,18 @@ def settings_of(thing: Any) -> Any:
     # What pickles in a way of its own, such as a tensor, has more than attributes.
     own_way = any(getattr(kind, n) not in PLAIN for n in ("__reduce__", "__reduce_ex__"))
     if not hasattr(thing, "__dict__") or own_way or isinstance(thing, type):
-        raise ValueError(
-            f"{thing!r} is no plain setting, so a run with it could not be told from another; keep numbers, "
-            "texts, lists, dicts, functions or objects with such attributes"
-        )
-    plain = str | int | float | bool | tuple
+        plain = "numbers, texts, lists, dicts, functions or objects with such attributes"
+        raise ValueError(f"{thing!r} is no plain setting to tell a run by; keep {plain}")
     shared = {k: v for base in reversed(kind.__mro__) for k, v in vars(base).items() if k[0] != "_"}
-    own = {k: v for k, v in shared.items() if isinstance(v, plain)} | vars(thing)
+    own = {k: v for k, v in shared.items() if isinstance(v, str | int | float | tuple)} | vars(thing)
     return {"class": kind.__qualname__} | {name: settings_of(value) for name, value in own.items()}
 
 
 def _code(code: Any) -> list[Any]:
     """What a function does: its instructions, names and constants, those of functions within it too."""
     constants = [sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in code.co_consts]
-    return [
-        code.co_code.hex(),
-        code.co_names,
-        [_code(c) if hasattr(c, "co_code") else repr(c) for c in constants],
-    ]
+    own = [_code(c) if hasattr(c, "co_code") else repr(c) for c in constants]
+    return [code.co_code.hex(), code.co_names, own]
 
 
 def grading(task: Any) -> Any:

@@ -1,7 +1,5 @@
 """Figures from tidy DataFrames, in one palette that survives greyscale print; and training watched live."""
 
-from __future__ import annotations
-
 import html
 import io
 import sys

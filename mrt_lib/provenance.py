@@ -1,7 +1,5 @@
 """Where a result came from: versions, device, commit."""
 
-from __future__ import annotations
-
 import datetime
 import importlib.metadata
 import os
@@ -20,9 +18,7 @@ def provenance() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Python, package versions, device and git commit: what a result must be read with."""
-    packages = {
-        name: installed(name) or "not installed" for name in ("torch", "transformers", "peft", "numpy")
-    }
+    packages = {n: installed(n) or "not installed" for n in ("torch", "transformers", "peft", "numpy")}
     return {"python": platform.python_version(), **packages, "device": device_name(), "commit": git_commit()}
 
 

@@ -1,7 +1,5 @@
 """A reasoner: a model with its tokenizer, its template and an engine. It thinks, answers, is trained."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math
@@ -10,23 +8,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from mrt_lib.adapters import WEIGHTS as ADAPTER
-from mrt_lib.adapters import (
-    dtype_name,
-    load_adapter,
-    merged_weights,
-    portable,
-    read_facts,
-    save_adapter,
-    write_weights,
-)
+from mrt_lib import adapters
 from mrt_lib.engines.base import Engine, Sampling, Stop, context_of, eos_ids
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.files import digest, grading, new_folder, settings_of, write_json
@@ -74,7 +63,7 @@ class Reasoner:
         self.engine: Engine = engine or TransformersEngine(model)
         self.eos_ids = eos_ids(model, tokenizer)
         name, revision = getattr(model, "name_or_path", ""), getattr(model.config, "_commit_hash", None)
-        self.name = portable(name, revision) if name and not Path(name).is_dir() else str(name)
+        self.name = adapters.portable(name, revision) if name and not Path(name).is_dir() else str(name)
         self.adapter: Any = None
         self.facts: Mapping[str, Any] = {}
 
@@ -87,7 +76,7 @@ class Reasoner:
         engine: str = "transformers",
         base: str | Path | None = None,
         **options: Any,
-    ) -> Reasoner:
+    ) -> Self:
         """A saved reasoner, on the best device at hand::
 
             from mrt_lib import Reasoner
@@ -113,18 +102,18 @@ class Reasoner:
         if isinstance(template, str):
             template = get_template(template)
         adapter, facts = None, {}
-        if (Path(name) / ADAPTER[0]).is_file():
+        if (Path(name) / adapters.WEIGHTS[0]).is_file():
             if engine != "transformers":
                 raise ValueError(f"{name} holds an adapter; save it merged, then load that with {engine=}")
-            facts = read_facts(name)
+            facts = adapters.read_facts(name)
             if "verdicts" in facts:
                 raise ValueError(f"{name} holds a verifier, which scores answers and gives none")
             if dtype not in (None, facts["dtype"]):
                 raise ValueError(f"{name} was trained in {facts['dtype']} and cannot be loaded in {dtype}")
             plain, tokenizer = load_model(base or _base_of(name, facts["base"]), facts["dtype"])
             model, template = copy.deepcopy(plain), template or saved_template(name, facts["template"])
-            adapter = load_adapter(plain, name)
-            write_weights(merged_weights(adapter), model)
+            adapter = adapters.load_adapter(plain, name)
+            adapters.write_weights(adapters.merged_weights(adapter), model)
         else:
             model, tokenizer = load_model(name, dtype or "float32")
             template = template or saved_template(name)
@@ -132,10 +121,10 @@ class Reasoner:
         if engine == "vllm":
             from mrt_lib.engines.vllm_engine import VLLMEngine
 
-            reasoner.engine = VLLMEngine(find_model(name), dtype_name(model), **options)
+            reasoner.engine = VLLMEngine(find_model(name), adapters.dtype_name(model), **options)
         else:
             reasoner.engine = TransformersEngine(model, **options)
-        reasoner.name = str(name) if Path(name).is_dir() else portable(find_model(name))
+        reasoner.name = str(name) if Path(name).is_dir() else adapters.portable(find_model(name))
         reasoner.adapter, reasoner.facts = adapter, facts
         return reasoner
 
@@ -163,20 +152,19 @@ class Reasoner:
         """ValueError unless prompt, thought, stop text and answer fit into the context together."""
         if (room := self.room(problems, answer_tokens)) is not None and thinking_tokens > room:
             way = f"at most {room}" if room > 0 else "nothing; shorten the questions or answer_tokens"
-            raise ValueError(
-                f"thinking_tokens={thinking_tokens} does not fit: the longest prompt, the stop text and an "
-                f"answer of {answer_tokens} leave {way} of the model's context of {self.context}"
-            )
+            asked = f"thinking_tokens={thinking_tokens} does not fit: the longest prompt, the stop text and"
+            left = f"leave {way} of the model's context of {self.context}"
+            raise ValueError(f"{asked} an answer of {answer_tokens} {left}")
 
     def prompt(self, question: str) -> list[int]:
         """Token ids up to and including the open thinking block; ValueError for what cannot be written."""
         return self.template.prompt_ids(self.tokenizer, question)
 
     def asked(self, task: Task, problems: Sequence[Problem]) -> dict[str, Any]:
-        """What a run is asked, as JSON: template, problems with golds and prompts, grading."""
+        """What a run is asked, as JSON: template, ends of text, problems with golds and prompts, grading."""
         texts = [json.dumps([asdict(p), self.prompt(p.question)]) for p in problems]
-        found = {"template": settings_of(self.template), "problems": f"{len(problems)}, {digest(*texts)}"}
-        return found | {"grading": grading(task)}
+        found = {"template": settings_of(self.template), "ends of text": list(self.eos_ids)}
+        return found | {"problems": f"{len(problems)}, {digest(*texts)}", "grading": grading(task)}
 
     def close(self, trace: Trace, j: int) -> list[int]:
         """Token ids that end the thought at prefix j: forced, or the model's own end of a finished trace."""
@@ -286,7 +274,7 @@ class Reasoner:
                 self.model.save_pretrained(filling)
                 self.tokenizer.save_pretrained(filling)
             else:
-                save_adapter(self.adapter, filling, {**self.facts, "provenance": provenance()})
+                adapters.save_adapter(self.adapter, filling, {**self.facts, "provenance": provenance()})
 
     def _longer(self, trace: Trace, ids: list[int], log_probs: list[float], finished: bool = False) -> Trace:
         """The trace with new tokens, of which the last is the thought's end if `finished`."""
@@ -302,9 +290,9 @@ def saved_template(folder: str | Path, name: str = "") -> Template | None:
     path = Path(folder) / TEMPLATE
     if not path.is_file():
         return get_template(name) if name else None
-    own: Any = json.loads(path.read_text(encoding="utf-8")).items()
-    texts: Any = {key: tuple(x) if isinstance(x, list) else x for key, x in own}
-    return Template(**texts)
+    own: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    lists: Any = {key: tuple(x) for key, x in own.items() if isinstance(x, list)}
+    return Template(**own | lists)
 
 
 def _base_of(folder: str | Path, base: str) -> str | Path:

@@ -39,10 +39,7 @@ class SeparateProver:
         for (i, j), log_prob, prompt, answer in zip(places, log_probs, prompts, answers, strict=True):
             log_values[i][j] = np.logaddexp(log_values[i][j], log_prob)
             tokens[i] += len(prompt) + len(answer) - 1
-        return [
-            PrefixValues(np.exp(log), log, np.zeros(len(log)), n)
-            for log, n in zip(log_values, tokens, strict=True)
-        ]
+        return [PrefixValues(np.exp(log), log, n) for log, n in zip(log_values, tokens, strict=True)]
 
     @torch.inference_mode()
     def _log_probs(self, prompts: list[list[int]], answers: list[list[int]]) -> list[float]:

@@ -19,7 +19,7 @@ from mrt_lib.test_time.base import sampled_tokens
 from mrt_lib.thoughts.templates import R1_SHORT, TESTBED, encode, token_id
 from mrt_lib.thoughts.traces import Trace, load_traces, save_traces
 from mrt_lib.training.config import TrainConfig
-from mrt_lib.training.loop import Trainer
+from mrt_lib.training.loop import Trainer, run
 from mrt_lib.training.updates import token_log_probs, token_row
 from recipes.reference import SeparateProver
 from tests.small_training import SETTINGS, trainer
@@ -195,3 +195,18 @@ def test_a_beam_ends_there_too(reasoner):
     assert any(t.eos_id >= 0 for t in plain)
     beam = Beam(1, 1, OwnValue(), 20).solve(solver, PROBLEMS, 0)
     assert beam.policy.tolist() == [sampled_tokens(t) for t in plain]
+
+
+def test_other_ends_of_text_are_another_run(tmp_path):
+    """Weights and settings are the same; what differs is where a thought may end."""
+
+    def made(words=()):
+        own = Reasoner.load("data/models/strong")
+        own = ending(own, ids_of(own.tokenizer, words)) if words else own
+        config = TrainConfig(**{**SETTINGS, "steps": 1})
+        return Trainer(own, TASK, TASK.problems["train"][:2], GRPO(), config)
+
+    (first,) = run(made(), tmp_path)
+    assert run(made(), tmp_path)[0]["seconds"] == first["seconds"]  # nothing was done again
+    with pytest.raises(ValueError, match="holds a run with another ends of text; use a new folder"):
+        run(made(OFTEN), tmp_path)

@@ -42,14 +42,6 @@ def test_openers_fewer_than_three_steps_after_the_last_cut_are_passed_over():
     assert cut_at_openers(pieces, R1.openers, min_steps=4) == [8, 13]
 
 
-def test_the_rest_is_one_episode_after_max_cuts():
-    pieces = paragraphs("a", "b", "c", "Wait", "d", "e", "Wait", "f", "g", "Wait")
-    assert cut_at_openers(pieces, R1.openers) == [6, 12, 18, 19]
-    assert cut_at_openers(pieces, R1.openers, max_cuts=3) == [6, 12, 18, 19]
-    assert cut_at_openers(pieces, R1.openers, max_cuts=2) == [6, 12, 19]
-    assert cut_at_openers(pieces, R1.openers, max_cuts=0) == [19]
-
-
 @pytest.mark.parametrize(
     "step",
     ["wait", "so Wait", " Wait", "\nWait", "But", "Is there another way?"],
@@ -90,10 +82,9 @@ def test_tokens_without_text_stay_with_the_episode_before():
     assert cut_at_openers(["a\n\nb\n\nc\n\n", "", "Wait", ""], R1.openers) == [2, 4]
 
 
-@pytest.mark.parametrize("options", [{"openers": ["Wait", ""]}, {"openers": ["Wait"], "max_cuts": -1}])
-def test_bad_options(options):
-    with pytest.raises(ValueError, match="non-empty openers and max_cuts >= 0"):
-        cut_at_openers(["a"], **options)
+def test_an_empty_opener_is_refused():
+    with pytest.raises(ValueError, match="non-empty openers"):
+        cut_at_openers(["a"], ["Wait", ""])
 
 
 # --- the marker rule, the fixed-token rule and grouping ---
@@ -196,11 +187,9 @@ def test_with_one_token_per_character_the_cuts_are_the_papers(text):
     assert opener_texts(list(text)) == [*(episode + BLANK for episode in closed), last]
 
 
-@given(pieces_of_a_thought, st.integers(0, 4), st.none() | st.integers(0, 3))
-def test_openers_cut_any_thought_into_non_empty_episodes(pieces, min_steps, max_cuts):
-    boundaries = cut_at_openers(pieces, R1.openers, min_steps, max_cuts)
-    assert_boundaries(boundaries, len(pieces))
-    assert max_cuts is None or len(boundaries) <= max_cuts + 1
+@given(pieces_of_a_thought, st.integers(0, 4))
+def test_openers_cut_any_thought_into_non_empty_episodes(pieces, min_steps):
+    assert_boundaries(cut_at_openers(pieces, R1.openers, min_steps), len(pieces))
 
 
 @given(st.lists(st.integers(0, 3), max_size=40))

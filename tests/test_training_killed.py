@@ -67,9 +67,14 @@ def test_killed_while_a_checkpoint_is_written_and_before_it_is_renamed(straight,
 
 @pytest.mark.slow
 def test_killed_at_every_delicate_moment(straight, tmp_path):
-    """Around each renaming of configuration, log and checkpoint, and inside the writing of a checkpoint."""
+    """Around each renaming of configuration, log and checkpoint, and inside the writing of a checkpoint.
+
+    A save renames the log, the old checkpoint if there is one, and the new one. Between the last two only the
+    old one is there, under its other name.
+    """
     weapons = [("before", 1), ("after", 1), ("half", 1), ("before", 1), ("before", 2), ("after", 1)]
     weapons += [("after", 2), ("half", 1), ("before", 2), ("after", 2), ("after", 1), ("after", 2)]
+    weapons += [("after", 3)]
     progress = []
     for weapon in weapons:
         process, _ = start_run(tmp_path, "mrt_offline", CHANGES, weapon)
@@ -77,7 +82,7 @@ def test_killed_at_every_delicate_moment(straight, tmp_path):
         assert process.exitcode == -signal.SIGKILL
         state = load_checkpoint(tmp_path / "checkpoint.pt", "cpu")
         progress.append(len(state["log"]) if state else 0)
-    assert progress == [0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 4]
+    assert progress == [0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 4, 6]
     run_to_the_end(tmp_path)
     assert same_bits(ending(tmp_path), straight)
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 6

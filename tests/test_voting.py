@@ -91,7 +91,7 @@ def test_draws_agree_with_enumeration_and_repeat(monkeypatch):
 
 
 def test_many_answers_are_drawn():
-    assert majority_at_k(["7"] * 40 + ["8"] * 24, "7", 33, draws=500) > 0.9
+    assert majority_at_k(["7"] * 40 + ["8"] * 24, "7", 33) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,6 @@ def test_bad_counts(arguments, message):
         (["7"], "7", 2, {}, "k must"),
         (["7"], "7", 0, {}, "k must"),
         (["7"], "", 1, {}, "gold is empty"),
-        (["7"], "7", 1, {"draws": 0}, "draws"),
         (["7"], "7", 1, {"mean_log_probs": []}, "mean_log_probs"),
         (["7"], "7", 1, {"mean_log_probs": [-1, -2]}, "mean_log_probs"),
         (["7"], "7", 1, {"mean_log_probs": [math.nan]}, "mean_log_probs"),

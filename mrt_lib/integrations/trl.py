@@ -13,8 +13,6 @@ How groups stay whole. TRL deals the rollouts of one problem to several processe
 all are gathered on every process in TRL's order and credited there as one batch.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -51,9 +49,8 @@ class MRTTrainer(GRPOTrainer):
     thought and answer together, in tokens that the policy writes. `scale_rewards` has no effect: the
     arm's `scale` decides. Logged beside TRL's metrics, as "mrt/...": `mrt_lib.arms.credit.describe`.
 
-    Attributes:
-        reasoner: as it was given; TRL trains its model.
-        rollouts, advantages: of the newest generation batch, of all processes, in TRL's order.
+    `reasoner` is as it was given, TRL trains its model; `rollouts` and `advantages` are those of the newest
+    generation batch, of all processes, in TRL's order.
     """
 
     def __init__(
@@ -77,10 +74,9 @@ class MRTTrainer(GRPOTrainer):
             episodes: budget in episodes, the horizon of regret.
             **trl: further arguments of GRPOTrainer, such as peft_config and callbacks.
 
-        Raises:
-            ValueError: settings that do not fit each other, the arm or the model's context, too few
-                problems for one batch, exact values for a task that cannot list its right answers or for a
-                sharded model. At its first question: an arm that asks for the stale policy.
+        ValueError: settings that do not fit each other, the arm or the model's context, too few problems for
+        one batch, exact values for a task that cannot list its right answers or for a sharded model. At its
+        first question: an arm that asks for the stale policy.
         """
         check_settings(args, arm, answer_tokens)
         limit: Any = args.max_completion_length

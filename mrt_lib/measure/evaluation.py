@@ -1,7 +1,5 @@
 """A policy on a set of problems: traces, the value of every prefix, what each prefix costs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

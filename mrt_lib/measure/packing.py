@@ -13,8 +13,6 @@ runs first, under plain causal attention; the branches follow on its keys and va
     branch 1  f  # # # # . .    . . .        # .
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,13 +24,8 @@ PADDING = {"ids": 0, "positions": 0, "visible": 0, "branch": -2, "leaf": -1}
 
 @dataclass(frozen=True)
 class Branch:
-    """What hangs at one prefix.
-
-    Attributes:
-        trunk_length: number of trunk tokens in the prefix.
-        forced_ids: the text that ends the thought.
-        answers: token ids of each right answer, its end token included.
-    """
+    """What hangs at a prefix of so many trunk tokens: the text that ends the thought, and the token ids of
+    each right answer, its end token included."""
 
     trunk_length: int
     forced_ids: list[int]
@@ -104,9 +97,7 @@ class PackedBatch:
 
     Attributes:
         trunk_ids: (batch, t) token ids of the trunks; plain causal attention.
-        branch_ids: (batch, m) token ids of all branches.
-        branch_positions: (batch, m) their position ids.
-        visible, branch, leaf: (batch, m) as in `PackedTrace`.
+        branch_ids, branch_positions, visible, branch, leaf: (batch, m) as in `PackedTrace`.
         rows: for each trace, the branch columns that predict its answer tokens.
     """
 

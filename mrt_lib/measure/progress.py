@@ -5,10 +5,7 @@ is the meta-prover's value after j finished episodes. Episode z_e leads from c_e
 of values raises ValueError if they are empty, not one-dimensional, not finite or outside [0, 1].
 """
 
-from __future__ import annotations
-
 import math
-import operator
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,20 +36,10 @@ def regret_to_go(values: ArrayLike, horizon: int) -> np.ndarray:
     sum_{e <= i < horizon} (horizon - i) r_i / (horizon - e): an early gain counts in every later prefix.
 
     It is the policy gradient of normalised regret over episodes, 1 - mean_{j=1..horizon} J_j, with the
-    meta-prover held fixed:
-
-    1. grad E[sum_j J_j] = E[sum_e grad log pi(z_e | c_e) sum_j J_j]           (score function)
-    2. z_e cannot change J_j for j <= e, so only j > e remain                       (causality)
-    3. J_e depends on c_e alone: subtracting it from each J_j changes no expectation (baseline)
-
-    which leaves, with K = horizon and g_e = `regret_to_go`, grad E[mean_j J_j] =
-    E[sum_e (K - e)/K g_e grad log pi(z_e | c_e)]. The exact gradient thus weighs g_e by (K - e)/K, the share
-    of the horizon that episode e can still change. Left out, as policy gradients usually leave out their
-    discount, every prefix counts alike: each prefix's own gradient keeps its direction, their mixture
-    changes. Stopping at c_k earns 0, so it needs no term.
-
-    AnytimeReasoner (arXiv 2505.13438) already optimises this area under the curve of accuracy against
-    budget, and pays each token the return-to-go of the budgets after it, less a baseline of its own.
+    meta-prover held fixed, which notebook 03 derives. The exact gradient weighs episode e by
+    (horizon - e) / horizon; left out, as policy gradients usually leave out their discount, every prefix
+    counts alike. Stopping earns 0, so it needs no term. AnytimeReasoner (arXiv 2505.13438) pays each token
+    the return-to-go of the same area, less a baseline of its own.
 
     In [-1, 1], shape (k,). ValueError also unless the horizon, in episodes, is a whole number >= 1.
     """
@@ -145,10 +132,6 @@ def check_values(values: ArrayLike, name: str = "values", ndim: int = 1) -> np.n
 
 def check_positive(name: str, number: int) -> int:
     """`number` as an int; ValueError unless it is a whole number of at least 1."""
-    try:
-        whole = 0 if isinstance(number, bool) else operator.index(number)
-    except TypeError:
-        whole = 0
-    if whole < 1:
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {number!r}")
-    return whole
+    return int(number)

@@ -1,7 +1,5 @@
 """The meta-prover mu: the value of every prefix of a trace, sampled (the paper's way) or exact."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,18 +21,13 @@ BLOCK = 2048  # branch tokens in one pass
 
 @dataclass(frozen=True)
 class PrefixValues:
-    """Values of the prefixes c_0 .. c_k of one trace.
+    """Values J_j in [0, 1] of the prefixes c_0 .. c_k of one trace, and log J_j in nats, shape (k + 1,).
 
-    Attributes:
-        value: (k + 1,) J_j in [0, 1].
-        log_value: (k + 1,) log J_j in nats; -inf where no sampled answer was right.
-        standard_error: (k + 1,) of `value`; 0 if exact, nan from a single branch.
-        tokens: tokens that the prover read (exact) or generated (sampled) for this trace.
+    log J is -inf where no sampled answer was right. `tokens` were read (exact) or generated (sampled).
     """
 
     value: np.ndarray
     log_value: np.ndarray
-    standard_error: np.ndarray
     tokens: int
 
 
@@ -66,8 +59,15 @@ class SampledProver:
         self.sampling = replace(reasoner.answering(sampling), n=branches)
 
     def values(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[PrefixValues]:
-        """Unbiased values with their standard errors."""
-        return [_mean_values(prefixes) for prefixes in self.answers(problems, traces)]
+        """Unbiased values."""
+        found = []
+        for prefixes in self.answers(problems, traces):
+            value = np.array([[a.right for a in answers] for answers in prefixes]).mean(1)
+            with np.errstate(divide="ignore"):
+                log_value = np.log(value)
+            tokens = sum(a.tokens for answers in prefixes for a in answers)
+            found.append(PrefixValues(value, log_value, tokens))
+        return found
 
     def answers(self, problems: Sequence[Problem], traces: Sequence[Trace]) -> list[list[list[ForcedAnswer]]]:
         """The sampled answers, indexed by trace, prefix and branch."""
@@ -113,16 +113,19 @@ class ExactProver:
             about = f"after the forced text of template {self.reasoner.template.name!r} comes prose"
             raise ValueError(f"{about} before the answer, so J is no sum over answers; use SampledProver")
         packed = [self._pack(p, t) for p, t in zip(problems, traces, strict=True)]
-        results: dict[int, PrefixValues] = {}
+        model, results = self.reasoner.model, dict[int, PrefixValues]()
+        training = model.training
+        model.eval()
         for batch in by_length([len(p) for p in packed], self.batch_tokens):
             for i, log_probs in zip(batch, self._answer_log_probs([packed[i] for i in batch]), strict=True):
-                branches, leaves = (packed[i].owners.max(0).values + 1).tolist()
-                answers = torch.zeros(branches, leaves, dtype=torch.float64)
+                shape = (packed[i].owners.max(0).values + 1).tolist()
+                answers = torch.zeros(shape, dtype=torch.float64)
                 answers.index_put_(tuple(packed[i].owners.T), log_probs.double(), accumulate=True)
                 log_value = answers.logsumexp(1).clamp(max=0.0).numpy()
-                apart = [] if attends(self.reasoner.model) else _separate(packed[i])
+                apart = [] if attends(model) else _separate(packed[i])
                 read = sum(len(ids) for ids, _ in apart) or len(packed[i])
-                results[i] = PrefixValues(np.exp(log_value), log_value, np.zeros(branches), read)
+                results[i] = PrefixValues(np.exp(log_value), log_value, read)
+        model.train(training)
         return [results[i] for i in range(len(traces))]
 
     def _pack(self, problem: Problem, trace: Trace) -> PackedTrace:
@@ -144,10 +147,7 @@ class ExactProver:
             return [self._one_by_one(trace) for trace in batch]
         packed = collate(batch)
         kept, row_of = torch.unique(torch.cat(packed.rows), return_inverse=True)
-        training = model.training
-        model.eval()
         logits = _branch_logits(model, packed, kept)
-        model.train(training)
         results, places = [], row_of.to(model.device).split([len(rows) for rows in packed.rows])
         for trace_logits, place, trace in zip(logits, places, batch, strict=True):
             chosen = torch.log_softmax(trace_logits[place].float() / self.temperature, dim=-1)
@@ -157,13 +157,10 @@ class ExactProver:
     def _one_by_one(self, packed: PackedTrace) -> torch.Tensor:
         """The same with a sequence for every prefix and answer: what each answer's tokens see, and they."""
         model, found = self.reasoner.model, []
-        training = model.training
-        model.eval()
         for ids, answer in _separate(packed):
             logits = model(input_ids=ids[None].to(model.device), use_cache=False).logits[0].float().cpu()
             log_probs = torch.log_softmax(logits[-len(answer) :] / self.temperature, dim=-1)
             found.append(log_probs.gather(1, answer[:, None])[:, 0])
-        model.train(training)
         return torch.cat(found)
 
 
@@ -233,15 +230,6 @@ def _branch_logits(model: Any, packed: PackedBatch, kept: torch.Tensor) -> torch
         )
         logits.append(output.logits)
     return torch.cat(logits, dim=1)
-
-
-def _mean_values(prefixes: list[list[ForcedAnswer]]) -> PrefixValues:
-    right = np.array([[a.right for a in answers] for answers in prefixes])
-    value, n = right.mean(1), right.shape[1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(value * (1 - value) / np.float64(n - 1))
-        log_value = np.log(value)
-    return PrefixValues(value, log_value, error, sum(a.tokens for answers in prefixes for a in answers))
 
 
 def _check_pairs(problems: Sequence[Problem], traces: Sequence[Trace]) -> None:

@@ -3,18 +3,13 @@
 J_j is the value after j finished episodes. Over episodes, regret is a sum (paper, Definition 4.1); over
 tokens it is the area above the curve of value against tokens spent (paper, Figure 9; `regret.ipynb` of the
 released code). That curve starts at (0, 0), is straight between its points and stays flat after the last.
-AnytimeReasoner (arXiv 2505.13438) trains on the same area.
 
 Tokens are those spent at each prefix (prompt, prefix, stop text and the mean length of one answer), finite,
 at least 0 and never falling, shape (k + 1,); values J_0 .. J_k are probabilities of the same shape; a budget
 C0 is a whole number of tokens, at least 1. Every function raises ValueError for anything else.
 
-Two slips of the released analysis code are not reproduced. It divides the answers' tokens by 16 where there
-are 8 answers, which halves their cost. And beyond the training budget it appends points unordered and
-unclipped, so that one past the cut adds a slice of negative width; here the curve is cut at the budget.
+Two slips of the released analysis code are not reproduced; notebook 02 shows them.
 """
-
-from __future__ import annotations
 
 import math
 from dataclasses import replace
@@ -31,11 +26,8 @@ VOTES = (1, 2, 4, 8)
 def cumulative_regret(values: ArrayLike, episodes: int, comparator: ArrayLike = 1.0) -> float:
     """Sum over j = 0 .. episodes - 1 of comparator_j - J_j of one trace, in episodes (paper, Definition 4.1).
 
-    Args:
-        values: J_0 .. J_k; a shorter trace keeps its last value.
-        episodes: how many terms to sum; ValueError also unless it is a whole number >= 1.
-        comparator: its value after j episodes: one number (1 is the oracle), or at least `episodes` of them
-            (else ValueError), such as `task.optimal_values(episodes)`.
+    A trace of fewer `episodes`, a whole number >= 1, keeps its last value. `comparator`: its value after j
+    episodes, one number (1 is the oracle) or at least `episodes` of them, `task.optimal_values(episodes)`.
     """
     own, episodes = check_values(values), check_positive("episodes", episodes)
     best = check_values(comparator, "comparator", ndim=min(np.ndim(comparator), 1))
@@ -87,9 +79,8 @@ def vote_regret(majorities: ArrayLike, boundaries: int, gap: int = 5) -> float:
         boundaries: how many of the trace's k gaps to use at most, at least 1.
         gap: episodes between two boundaries, 1 to 7.
 
-    Returns:
-        (area of optimum - area of think) / area of optimum, in [0, 1]; nan where the optimum's area
-        is 0 (nothing to lose), so average traces with `np.nanmean`.
+    (area of optimum - area of think) / area of optimum, in [0, 1]; nan where the optimum's area is 0 (nothing
+    to lose), so average traces with `np.nanmean`.
     """
     used = check_values(majorities, "majorities", ndim=2)[: check_positive("boundaries", boundaries) + 1]
     if used.shape[1] != len(VOTES):
@@ -106,12 +97,8 @@ def vote_regret(majorities: ArrayLike, boundaries: int, gap: int = 5) -> float:
 def tokens_to_accuracy(budgets: ArrayLike, accuracy: ArrayLike, target: float) -> float:
     """Tokens at which a mean curve first reaches `target`, by linear interpolation; inf if never.
 
-    A curve that starts at or above the target reaches it at the first budget, an upper bound.
-
-    Args:
-        budgets: tokens, strictly rising from above 0, shape (b,).
-        accuracy: mean accuracy at each budget, shape (b,).
-        target: accuracy to reach, in (0, 1].
+    A curve that starts at or above the target, in (0, 1], reaches it at the first budget, an upper bound.
+    `budgets`: tokens, strictly rising from above 0, and mean `accuracy` at each, both of shape (b,).
     """
     x, y = np.asarray(budgets, dtype=float), check_values(accuracy, "accuracy")
     if x.ndim != 1 or not np.isfinite(x).all() or np.any(np.diff(x, prepend=0) <= 0):
@@ -131,14 +118,10 @@ def token_efficiency(
 ) -> Interval:
     """How many times more tokens b needs than a for the same mean accuracy (paper, Figures 7 and 8).
 
-    Args:
-        budgets, target: as in `tokens_to_accuracy`.
-        accuracy_a, accuracy_b: accuracy on each of the same 2 or more problems, shape (problems, b).
-
-    Returns:
-        tokens_b / tokens_a with its 95% paired bootstrap interval over problems: inf where only a
-        reaches the target, 0 where only b does, nan where neither does (such resamples open both
-        ends, to 0 and inf).
+    The accuracies are those on each of the same 2 or more problems, shape (problems, b); `budgets` and
+    `target` are as in `tokens_to_accuracy`. tokens_b / tokens_a with its 95% paired bootstrap interval over
+    problems: inf where only a reaches the target, 0 where only b does, nan where neither does (such resamples
+    open both ends).
     """
     a, b = check_values(accuracy_a, "accuracy_a", 2), check_values(accuracy_b, "accuracy_b", 2)
 

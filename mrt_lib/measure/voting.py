@@ -1,7 +1,5 @@
 """What several answers to one prefix are worth: pass@k and majority votes."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence
@@ -9,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 ENUMERATE = 2000  # up to so many subsets, every one is counted
+DRAWN = 10_000  # of more
 
 
 def pass_at_k(n: int, right: int, k: int) -> float:
@@ -30,7 +29,6 @@ def majority_at_k(
     mean_log_probs: Sequence[float] | None = None,
     *,
     seed: int = 0,
-    draws: int = 10_000,
 ) -> float:
     """Probability that the majority of k of the answers, drawn without replacement, is right.
 
@@ -45,16 +43,13 @@ def majority_at_k(
         k: answers in a vote.
         mean_log_probs: mean log-probability (nats) of each answer's tokens; a vote then weighs
             2 ** mean_log_prob, to the letter of the released code. None: each weighs 1.
-        draws: how many subsets are drawn, with this `seed`, where there are more than 2000.
+        seed: of 10,000 subsets that are drawn where there are more than 2000.
 
-    Raises:
-        ValueError: gold is empty, not 1 <= k <= n, log-probabilities not n or not finite, or draws < 1.
+    ValueError: gold is empty, not 1 <= k <= n, log-probabilities not n or not finite.
     """
     _check_k(k, len(answers))
     if not gold:
         raise ValueError('gold is empty; "" stands for an answer that could not be read')
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")
     logs = np.asarray([0.0] * len(answers) if mean_log_probs is None else mean_log_probs, dtype=float)
     if logs.shape != (len(answers),) or not np.isfinite(logs).all():
         raise ValueError(f"mean_log_probs must be {len(answers)} finite numbers, got {mean_log_probs}")
@@ -63,7 +58,7 @@ def majority_at_k(
     if math.comb(len(answers), k) <= ENUMERATE:
         picked = np.array(list(itertools.combinations(range(len(answers)), k)))
     else:
-        picked = np.argsort(np.random.default_rng(seed).random((draws, len(answers))), axis=1)[:, :k]
+        picked = np.argsort(np.random.default_rng(seed).random((DRAWN, len(answers))), axis=1)[:, :k]
 
     def weight_of(answer: str) -> np.ndarray:  # in every subset
         return np.where([other == answer for other in answers], weights, 0.0)[picked].sum(axis=1)

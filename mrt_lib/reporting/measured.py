@@ -1,11 +1,9 @@
 """What an overthinking report holds: `overthinking` fills it, `page` saves it."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 OPEN = {"value": math.nan, "low": -math.inf, "high": math.inf}  # what null stands for in JSON
 
@@ -76,13 +74,8 @@ class Example:
 
 @dataclass(frozen=True)
 class Overthinking:
-    """Everything that a report says.
-
-    Attributes:
-        settings, provenance: how it was measured, and on what; when, and with which versions.
-        thoughts: in the order of the problems.
-        example: the thought whose wasted share is closest to that of all.
-    """
+    """Everything that a report says: how and on what it was measured, when and with which versions, the
+    numbers, thoughts in the order of the problems, and one whose wasted share is closest to that of all."""
 
     settings: dict[str, Any]
     provenance: dict[str, Any]
@@ -115,7 +108,7 @@ class Overthinking:
         return json.dumps(parts, indent=1, allow_nan=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Overthinking:
+    def from_json(cls, text: str) -> Self:
         """What `to_json` wrote; ValueError for any other text."""
         try:
             parts = json.loads(text)

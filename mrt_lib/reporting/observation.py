@@ -4,8 +4,6 @@ The work goes through the problems in chunks, each with random streams of its ow
 short goes on with its next chunk and ends in the same bits.
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Sequence
@@ -100,15 +98,10 @@ def observe(
 ) -> Observation:
     """Think, force answers at every prefix, and value it.
 
-    Args:
-        problems: each once.
-        prover: gives J (`mrt_lib.measure.prover.exact_prover`); None takes the share of right forced answers.
-        folder: of this very run (see `mrt_lib.files.claim`): every chunk is saved there, and those that
-            are there are read. None keeps nothing.
+    `problems`: each once; `prover` gives J (`exact_prover`), None takes the share of right forced answers;
+    `folder`, of this very run (see `mrt_lib.files.claim`), keeps every chunk, and those kept are read.
 
-    Raises:
-        ValueError: no problems, a prompt without room in the model's context, or a damaged or foreign file
-            in the folder.
+    ValueError: no problems, a prompt without room in the model's context, or a foreign file in the folder.
     """
     from tqdm.auto import tqdm
 

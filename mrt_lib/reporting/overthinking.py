@@ -4,8 +4,6 @@ known, what comes after the last gain, and votes at equal tokens.
 Every number is a mean over problems, or a ratio of two, with its 95% bootstrap interval over problems.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -97,7 +95,7 @@ def _waste(
         stop, known = useful_until(values, margin), known_from(values, threshold)
         rows.append(Thought(trace.problem_id, ends[-1], ends[stop], None if known is None else ends[known]))
         sure.append(values[stop] >= threshold)
-    tokens, useful = (np.array([getattr(t, name) for t in rows]) for name in ("tokens", "useful"))
+    tokens, useful = np.array([(t.tokens, t.useful) for t in rows]).T
     knows, until = np.array([t.known is not None for t in rows]), np.array([t.known or 0 for t in rows])
     wasted, each = tokens - useful, np.ones(len(rows))
     ratios = {

@@ -4,8 +4,6 @@ Whatever a sentence on the page says is made from the numbers, and every text th
 data file is escaped. Needs seaborn, pandas and jinja2.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import math

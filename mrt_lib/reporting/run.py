@@ -1,7 +1,5 @@
 """`mrt_lib.report`: one call from a reasoner and problems to an overthinking report."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """Tasks: problems, verifiers, right answers and known optima."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from mrt_lib.tasks.base import ListedTask, Problem, Task, from_callable, read_problems, select  # noqa: F401

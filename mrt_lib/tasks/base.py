@@ -1,8 +1,6 @@
 """What every task gives: problems with a gold answer, a verifier and, where they exist, the finite set of
 right answers and the value of the optimal policy. A task of one's own from functions; problem files."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json
@@ -22,14 +20,10 @@ NO_GOLDS = ("", "n/a", "nan", "null", "none")  # what a table writes where there
 
 @dataclass(frozen=True)
 class Problem:
-    """One question with its gold answer.
+    """One question, which a template puts into the prompt, with its gold answer as text.
 
-    Attributes:
-        id: unique within a task; splits are made from its hash.
-        task: name that `mrt_lib.tasks.get_task` knows.
-        question: the text that a template puts into the prompt.
-        answer: the gold answer as text.
-        facts: the numbers and names that the question was made from.
+    `id`: unique within a task; `task`: a name that `mrt_lib.tasks.get_task` knows; `facts`: the numbers and
+    names that the question was made from.
     """
 
     id: str

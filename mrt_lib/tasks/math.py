@@ -1,13 +1,12 @@
 """Mathematics problems with a gold answer, graded by math-verify (extra `math`)."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -50,15 +49,11 @@ class MathTask:
     ) -> None:
         """Problems from rows at hand.
 
-        Args:
-            splits: split to rows; a row may come as a pair with the place that errors should name.
-            deadline: seconds of CPU time that grading one answer may take.
-            strict: False drops rows that are no problem, instead of an error.
+        `splits`: split to rows, each of which may come as a pair with the place that errors should name;
+        `deadline`: seconds of CPU time for grading an answer; `strict`: False drops rows that are no problem.
 
-        Raises:
-            ImportError: math-verify is missing.
-            ValueError: an empty or repeated problem, or no problem left in a split; split and row, counted
-                from 1, are named.
+        ImportError: math-verify is missing. ValueError: an empty or repeated problem, or no problem left in a
+        split; split and row, counted from 1, are named.
         """
         self.name, self.grader = name, Grader(deadline)
         self.ungraded = self.grader.ungraded
@@ -86,7 +81,7 @@ class MathTask:
         fields: Fields = Fields(),  # noqa: B008
         name: str = "math",
         deadline: float = 10.0,
-    ) -> MathTask:
+    ) -> Self:
         """Problems from one JSONL file, which becomes the split "train", or from a file per split.
 
         Errors as for rows, and as in `read_jsonl`; file and line are named.
@@ -95,7 +90,7 @@ class MathTask:
         return cls({split: read_jsonl(path) for split, path in paths.items()}, fields, name, deadline)
 
     @classmethod
-    def from_dataset(cls, source: str | Source, limit: int | None = None, deadline: float = 10.0) -> MathTask:
+    def from_dataset(cls, source: str | Source, limit: int | None = None, deadline: float = 10.0) -> Self:
         """Problems of a preset ("gsm8k", see `PRESETS`) or of any `Source`.
 
         Rows that are no problem are dropped, as nobody can edit the data set; see `dropped`.
@@ -153,7 +148,7 @@ class MathTask:
             return None
         seen[question] = where
         if _is_integer(gold):
-            gold = _canonical(gold)
+            gold = str(int(gold.replace(",", "")))
         elif not (verdict := self.grader.compare(gold, gold)).right:
             why = verdict.reason or ("it does not equal itself" if verdict.gold_read else "no mathematics")
             self.dropped.append(Dropped(where, f"unreadable gold: {why}"))
@@ -163,7 +158,3 @@ class MathTask:
 
 def _is_integer(text: str) -> bool:
     return len(text) <= 1000 and INTEGER.fullmatch(text) is not None
-
-
-def _canonical(text: str) -> str:
-    return str(int(text.replace(",", "")))

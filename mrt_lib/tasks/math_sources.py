@@ -1,7 +1,5 @@
 """Where mathematics problems come from: JSONL files, rows at hand, and data sets by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,13 +21,9 @@ EXTRACT: dict[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True)
 class Fields:
-    """How a row is read.
+    """How a row is read: the names of the fields with the problem's text and with the gold answer.
 
-    Attributes:
-        question: name of the field with the problem's text.
-        answer: name of the field that holds the gold answer.
-        extract: where in that field the gold stands, a key of `EXTRACT`.
-        skip: golds that say there is none.
+    `extract`: where in that field the gold stands, a key of `EXTRACT`; `skip`: golds that say there is none.
     """
 
     question: str = "question"

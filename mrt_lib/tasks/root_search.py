@@ -12,8 +12,6 @@ A trial leaves "low", "high" or "hit", so information is graded: halving the int
 chance of guessing right although nothing is solved yet.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,13 +89,9 @@ class RootSearch:
     def optimal_values(self, episodes: int) -> np.ndarray:
         """J*_j = min(1, (2^(j+1) - 1) / n) for j = 0..`episodes`, shape (episodes + 1,).
 
-        A deterministic strategy of j trials is a tree in which every trial has three outcomes.
-        "hit" settles one candidate; "low" and "high" lead to subtrees with j - 1 trials left. So it
-        settles at most W(j) = 1 + 2 W(j-1) candidates, with W(0) = 1 for the final guess, which is
-        W(j) = 2^(j+1) - 1. The root is uniform over n candidates and a random strategy is a mixture
-        of deterministic ones, hence the bound; bisection reaches it at every j when n = 2^m - 1.
-        The bound is for policies that learn from trials alone: N stands in the prompt, so a model that
-        inverted f in its weights could beat it.
+        j trials settle at most W(j) = 1 + 2 W(j-1) candidates, the hit and those of "low" and "high", with
+        W(0) = 1 for the final guess (notebook 01); bisection does at every j when n = 2^m - 1. The bound is
+        for policies that learn from trials alone: one that inverted f in its weights could beat it.
         """
         if episodes < 0:
             raise ValueError(f"episodes must be at least 0, got {episodes}")

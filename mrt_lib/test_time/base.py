@@ -1,11 +1,9 @@
 """What a test-time method is, what it spends, and how good a trace looks: the parts that methods share."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -43,7 +41,7 @@ class Outcome:
     @classmethod
     def of(
         cls, right: Sequence[float] | np.ndarray, answers: np.ndarray, policy: np.ndarray, **spent: np.ndarray
-    ) -> Outcome:
+    ) -> Self:
         """From `answers`, texts of shape (problems, any number); tokens that are not given are 0."""
         none = dict.fromkeys(("prover", "verifier", "reread"), np.zeros(len(right)))
         parts = [np.asarray(right, dtype=float), (answers == "").mean(1), np.asarray(policy, dtype=float)]
@@ -53,13 +51,6 @@ class Outcome:
     def tokens(self) -> np.ndarray:
         """policy + prover + verifier."""
         return self.policy + self.prover + self.verifier
-
-
-class Method(Protocol):
-    """One way to spend tokens on a problem at test time."""
-
-    def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
-        """Work on every problem on its own; the same seed gives the same bits."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +87,13 @@ class Solver:
         """Of one answered trace per problem; `spent`: prover, verifier and reread tokens, if any."""
         answers = self.read_all(problems, traces)
         return Outcome.of(answers[:, 0] == [p.answer for p in problems], answers, policy, **spent)
+
+
+class Method(Protocol):
+    """One way to spend tokens on a problem at test time."""
+
+    def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
+        """Work on every problem on its own; the same seed gives the same bits."""
 
 
 def sampled_tokens(trace: Trace) -> int:

@@ -1,7 +1,5 @@
 """Beam search over episodes: every beam goes on in several ways, the best by a score stay."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,14 +16,26 @@ from mrt_lib.thoughts.traces import Trace
 
 
 @dataclass(frozen=True)
+class _Beam:
+    """A prefix of whole episodes, tokens already sampled of the episode after it, and its score."""
+
+    trace: Trace
+    begun: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    score: float = 0.0
+
+    @property
+    def ids(self) -> list[int]:
+        return self.trace.thought_ids + self.begun
+
+
+@dataclass(frozen=True)
 class Beam:
     """Ended beams keep their score and their place among the best; the search ends when all of the best have
     ended or spent the thinking budget, the solver's for each, and the best of them answers.
 
-    Attributes:
-        width, expansion: beams kept, and next episodes sampled for each, at least 1.
-        scorer: values a prefix: `OwnValue`, a trained verifier, or `OracleValue` as the bound.
-        episode_tokens: most tokens of one expansion; a longer episode goes on in the next one.
+    `width` beams are kept, and `expansion` next episodes sampled for each, of at most `episode_tokens`; a
+    longer one goes on in the next. `scorer`: `OwnValue`, a trained verifier, or `OracleValue` as the bound.
     """
 
     width: int
@@ -74,20 +84,6 @@ class Beam:
         drawn: Any = {"stop": reasoner.ends(*ends), "seed": seed, "n": self.expansion}
         asked = replace(solver.thinking, max_new_tokens=max(rooms), **drawn)
         return reasoner.engine.generate([b.trace.prompt_ids + b.ids for b in going], asked, rooms)
-
-
-@dataclass(frozen=True)
-class _Beam:
-    """A prefix of whole episodes, tokens already sampled of the episode after it, and its score."""
-
-    trace: Trace
-    begun: list[int] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    score: float = 0.0
-
-    @property
-    def ids(self) -> list[int]:
-        return self.trace.thought_ids + self.begun
 
 
 def _begun(trace: Trace) -> _Beam:

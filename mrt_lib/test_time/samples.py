@@ -4,8 +4,6 @@
 ValueError), and gives the mean over their subsets at the tokens that the method itself would spend.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

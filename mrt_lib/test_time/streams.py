@@ -1,7 +1,5 @@
 """Longer thoughts: budget forcing reopens an ended one, a linearised stream slides through the context."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, cycle

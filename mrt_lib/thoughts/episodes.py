@@ -4,16 +4,12 @@ Boundaries are numbers of thought tokens at the end of each episode. They rise s
 the whole thought, and an empty thought has none. Every token belongs to exactly one episode.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
 
-def cut_at_openers(
-    pieces: Sequence[str], openers: Sequence[str], min_steps: int = 3, max_cuts: int | None = None
-) -> list[int]:
+def cut_at_openers(pieces: Sequence[str], openers: Sequence[str], min_steps: int = 3) -> list[int]:
     """The paper's rule for R1-style thoughts, as its released code has it.
 
     The text is split at every "\\n\\n" into steps 0, 1, 2, ... A step that starts with an opener begins a
@@ -21,18 +17,12 @@ def cut_at_openers(
     stripped: a third newline, a carriage return or a space before an opener hides it, and an empty step
     counts as a step.
 
-    Args:
-        pieces: the text of each thought token; their concatenation is the thought.
-        openers: non-empty strings, compared letter by letter.
-        min_steps: least number of steps between two cuts.
-        max_cuts: stop after this many cuts; the rest is one last episode. None for no limit.
-
-    Returns:
-        Boundaries in tokens. A cut falls before the token in which the opener starts; where that token
-        already starts an episode, there is no cut. ValueError for an empty opener or a negative `max_cuts`.
+    `pieces` are the texts of a thought's tokens; `openers` are compared letter by letter. A cut falls before
+    the token in which the opener starts; where that token already starts an episode, there is none.
+    Boundaries in tokens; ValueError for an empty opener.
     """
-    if "" in openers or (max_cuts is not None and max_cuts < 0):
-        raise ValueError(f"need non-empty openers and max_cuts >= 0, got {list(openers)} and {max_cuts}")
+    if "" in openers:
+        raise ValueError(f"need non-empty openers, got {list(openers)}")
     starts = [0, *accumulate(map(len, pieces))]
     ends, last_step, position = [0], 0, 0
     for index, step in enumerate("".join(pieces).split("\n\n")):
@@ -42,7 +32,7 @@ def cut_at_openers(
                 ends.append(token)
                 last_step = index
         position += len(step) + len("\n\n")
-    return [*ends[1:][:max_cuts], len(pieces)] if pieces else []
+    return [*ends[1:], len(pieces)] if pieces else []
 
 
 def cut_at_marker(token_ids: Sequence[int], marker_id: int) -> list[int]:

@@ -51,9 +51,8 @@ class Template:
 
     def __post_init__(self) -> None:
         if self.prompt.count("{question}") != 1:
-            raise ValueError(
-                f"template {self.name!r}: prompt must hold {{question}} once, got {self.prompt!r}"
-            )
+            own = f"template {self.name!r}: prompt"
+            raise ValueError(f"{own} must hold {{question}} once, got {self.prompt!r}")
 
     @property
     def leads_to_answer(self) -> bool:
@@ -98,9 +97,8 @@ class Template:
     def cut(self, tokenizer: PreTrainedTokenizerBase, thought_ids: Sequence[int]) -> list[int]:
         """Ends of the episodes of a thought, in tokens: at the episode marker, or else at openers.
 
-        For the opener rule the tokens are decoded one by one, as they stand in the middle of a text. This
-        spoils only characters whose bytes are spread over several tokens, and openers and newlines are ASCII:
-        one byte each, never part of another character. ValueError for a marker that is not a single token.
+        For the opener rule the tokens are decoded one by one, as they stand in the middle of a text, which
+        spoils no opener or newline: they are ASCII. ValueError for a marker that is not a single token.
         """
         if self.episode_marker:
             return cut_at_marker(thought_ids, token_id(tokenizer, self.episode_marker))

@@ -1,7 +1,5 @@
 """A trace: one problem thought through once, cut into episodes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path

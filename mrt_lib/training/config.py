@@ -1,7 +1,5 @@
 """How a training run is set up."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 
@@ -11,14 +9,8 @@ from mrt_lib.training.losses import LossConfig
 
 @dataclass(frozen=True)
 class Stage:
-    """Steps of a training run that share a thinking budget (paper, Figure 12: first short, then long).
-
-    Attributes:
-        start: first step, counted from 0.
-        stop: the step after the last.
-        thinking_tokens: budget of a thought.
-        episodes: the same in episodes: the horizon of regret.
-    """
+    """Steps `start` .. `stop` - 1 of a training run, which share a thinking budget: tokens of a thought, and
+    episodes, the horizon of regret (paper, Figure 12: first short, then long)."""
 
     start: int
     stop: int
@@ -38,9 +30,7 @@ class Imitation:
     One that kept more leaves some out; one that kept less repeats them. (Sampling until every filter is full
     would give a strict filter more of the policy's tokens and more fresh examples.)
 
-    Attributes:
-        steps: optimiser steps, with a new optimiser for each collection (paper, Table 2).
-        tokens: learnt tokens of one of them.
+    `steps`: of a new optimiser for each collection (paper, Table 2); `tokens`: learnt in one of them.
     """
 
     steps: int = 80

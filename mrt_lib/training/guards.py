@@ -1,7 +1,5 @@
 """What a run is told before it learns, and what stops it early: a budget that cannot be right, the user."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import warnings
@@ -26,11 +24,9 @@ def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int | Non
     """
     budget, episodes = policy.thinking.max_new_tokens, [r.trace.n_episodes for r in rollouts]
     if horizon is not None and np.median(episodes) > horizon:
-        raise ValueError(
-            f"most thoughts of up to {budget} tokens have more than episodes={horizon}, the horizon of this "
-            f"run (up to {max(episodes)}), and what comes after it would earn nothing: set "
-            f"episodes={max(episodes)}, or a smaller thinking_tokens"
-        )
+        more = f"most thoughts of up to {budget} tokens have more than episodes={horizon}, the horizon,"
+        way = f"set episodes={max(episodes)}, their most, or a smaller thinking_tokens"
+        raise ValueError(f"{more} after which nothing is earned: {way}")
     thoughts = [r for r in rollouts if not r.stopped]
     if not thoughts or any(r.trace.n_episodes > 1 or len(r.trace.thought_ids) < budget for r in thoughts):
         return
@@ -38,10 +34,8 @@ def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int | Non
     probe = policy.reasoner.think([r.problem for r in thoughts], longer)
     policy.tokens["policy"] += sum(len(t.thought_log_probs) for t in probe)
     if all(t.n_episodes < 2 or t.boundaries[0] > budget for t in probe):
-        raise ValueError(
-            f"every thought was cut inside its first episode: thinking_tokens={budget} "
-            "is less than one episode, raise it"
-        )
+        cut = "every thought was cut inside its first episode"
+        raise ValueError(f"{cut}: thinking_tokens={budget} is less than one episode, raise it")
 
 
 def announce(rollouts: Sequence[Rollout]) -> None:
@@ -56,17 +50,13 @@ def announce(rollouts: Sequence[Rollout]) -> None:
         f"{sum(ended)} of {len(ended)} thoughts ended within the budget"
     )
     if np.mean(mixed) < FEW:
-        warnings.warn(
-            f"{sum(mixed)} of {len(mixed)} groups are mixed, so the outcome can teach nothing: take easier "
-            "problems, a larger group or thinking_tokens, or an arm with exact values (MRTExact, GRPOExact)",
-            stacklevel=2,
-        )
+        few = f"{sum(mixed)} of {len(mixed)} groups are mixed, so the outcome can teach nothing: take easier"
+        way = "a larger group or thinking_tokens, or an arm with exact values (MRTExact, GRPOExact)"
+        warnings.warn(f"{few} problems, {way}", stacklevel=2)
     if ended and np.mean(ended) < FEW:
-        warnings.warn(
-            f"{sum(ended)} of {len(ended)} thoughts ended by themselves, so nothing is learnt about when to "
-            "end: raise thinking_tokens, or check the template's end of a thought",
-            stacklevel=2,
-        )
+        few = f"{sum(ended)} of {len(ended)} thoughts ended by themselves, so nothing is learnt about when to"
+        way = "raise thinking_tokens, or check the template's end of a thought"
+        warnings.warn(f"{few} end: {way}", stacklevel=2)
 
 
 def conclude(log: Sequence[Mapping[str, float]]) -> None:

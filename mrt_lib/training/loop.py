@@ -4,8 +4,6 @@ Every draw is a function of the run's seed and the step, so a checkpoint needs n
 run that was killed at any moment goes on from its newest checkpoint and ends in the same weights.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,16 +15,8 @@ import numpy as np
 import torch
 
 from mrt_lib.adapters import base_facts
-from mrt_lib.arms.base import (
-    Arm,
-    ImitationArm,
-    Policy,
-    Rollout,
-    check_advantages,
-    check_arm,
-    check_rollouts,
-    stream,
-)
+from mrt_lib.arms import base as arms
+from mrt_lib.arms.base import Arm, ImitationArm, Policy, Rollout, stream
 from mrt_lib.arms.credit import describe
 from mrt_lib.engines.base import ColocatedEngine, Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
@@ -71,17 +61,14 @@ class Trainer:
         merged weights before every collection; the loss uses log-probabilities recomputed by the model in
         training, and the log says how far the engine's were off.
 
-        Raises:
-            ValueError, TypeError: no problems; an arm's settings are no plain values; see `check_arm`.
+        ValueError, TypeError: no problems; an arm's settings are no plain values; see `check_arm`.
         """
         if not problems:
             raise ValueError("no problems to train on")
-        check_arm(arm)
+        arms.check_arm(arm)
         if reasoner.adapter is not None:
-            raise ValueError(
-                f"{reasoner.name} has an adapter already, and one of its merged weights would have no base "
-                "to go back to: load the base again, or save this one with merged=True and load that"
-            )
+            way = "load the base again, or save this one with merged=True and load that"
+            raise ValueError(f"{reasoner.name} has an adapter already, a new one would have no base: {way}")
         self.base, self.arm, self.config, self.problems = reasoner, arm, config, list(problems)
         own = isinstance(reasoner.engine, TransformersEngine)
         self.engine = None if own else cast(ColocatedEngine, reasoner.engine)
@@ -97,15 +84,12 @@ class Trainer:
     def step(self) -> Row:
         """Collect, then credit and update, or keep and imitate; the step's row of the log.
 
-        Returns:
-            step; what `describe` says of the rollouts, and `update` or `imitate` of the learning; tokens and
-            seconds of every phase; where the arm reinforces, learning_rate, mean absolute advantage,
-            credited_tokens, all that the rollouts gave to learn from, idle_tokens, those without gradient.
+        It has step; what `describe` says of the rollouts, and `update` or `imitate` of the learning; tokens
+        and seconds of every phase; where the arm reinforces, learning_rate, mean absolute advantage,
+        credited_tokens, all that the rollouts gave to learn from, idle_tokens, those without gradient.
 
-        Raises:
-            ValueError: the arm gave no rollouts, nothing is left to imitate, or the thinking budget does
-                not go with the horizon.
-            FloatingPointError: the loss or its gradient is not finite.
+        ValueError: the arm gave no rollouts, nothing is left to imitate, or the thinking budget does not go
+        with the horizon. FloatingPointError: the loss or its gradient is not finite.
         """
         number, started = len(self.log), time.perf_counter()
         self.policy.tokens.clear()
@@ -119,7 +103,7 @@ class Trainer:
         with self._awake():
             problems = self._draw(number)
             self.rollouts = self.arm.collect(self.policy, problems, self.config.group, seed)
-            check_rollouts(self.rollouts, len(problems) * self.config.group)
+            arms.check_rollouts(self.rollouts, len(problems) * self.config.group)
             if number == self.config.budget(number).start:
                 check_budget(self.policy, self.rollouts, None if imitates else horizon)
             if number == 0:
@@ -214,7 +198,7 @@ class Trainer:
     def _reinforce(self, step: int, horizon: int) -> Row:
         config = self.config
         advantages = cast(Arm, self.arm).credit(self.rollouts, horizon)
-        check_advantages(self.rollouts, advantages)
+        arms.check_advantages(self.rollouts, advantages)
         rate = warmup_cosine(step, config.steps, config.warmup, config.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -231,11 +215,9 @@ class Trainer:
 
     def _imitate(self, kept: Sequence[Rollout], seed: int) -> Row:
         if not kept:
-            right = np.mean([r.reward for r in self.rollouts])
-            raise ValueError(
-                f"step {len(self.log)}: none of {len(self.rollouts)} rollouts, {right:.1%} of them right, is "
-                f"left to imitate by {_shown(self.arm)}; raise group or thinking_tokens, or ease the problems"
-            )
+            n, right = len(self.rollouts), np.mean([r.reward for r in self.rollouts])
+            none = f"step {len(self.log)}: none of {n} rollouts, {right:.1%} of them right, is left"
+            raise ValueError(f"{none} to imitate by {_shown(self.arm)}; raise group or thinking_tokens")
         rows = [token_row(self.base, r, np.zeros(r.tokens)) for r in kept]
         shares = {"kept": len(kept), "kept_share": len(kept) / len(self.rollouts)}
         return {**shares, **imitate(self.learner, rows, self.config, seed)}
@@ -247,21 +229,15 @@ def run(trainer: Trainer, folder: str | Path, *reports: Callable[[list[Row]], No
     `folder` gets config.json, log.csv and checkpoint.pt. An interrupt, or an error of a report, saves before
     it is passed on. After any error the reasoner has its old weights again, and the same call goes on.
 
-    Args:
-        reports: called with the log after every step, such as those of `mrt_lib.plots`.
-
-    Raises:
-        ValueError: the folder holds another run: another configuration, arm, base, task or problems.
-        BlockingIOError: another process has the folder.
-        FloatingPointError: as in `Trainer.step`; the step's traces are in failed_step.parquet.
-        MemoryError: a step does not fit; the message says what to reduce.
+    `reports` are called with the log after every step, such as those of `mrt_lib.plots`. Raises what
+    `mrt_lib.train` does; after a FloatingPointError the step's traces are in failed_step.parquet.
     """
     folder = Path(folder)
     with claim(folder, trainer.identity), deferred_interrupt() as raise_interrupt:
         try:
             _run(trainer, folder, reports, raise_interrupt)
         except BaseException:
-            trainer.learner.restore()
+            trainer.learner.publish(adapted=False)
             raise
     conclude(trainer.log)
     return trainer.log
@@ -297,10 +273,9 @@ def _step(trainer: Trainer, folder: Path) -> None:
     except RuntimeError as error:
         if "memory" not in str(error):
             raise
-        raise MemoryError(
-            f"step {len(trainer.log)} does not fit in memory; reduce micro_batch_tokens, prover_batch_tokens "
-            f"or generation_batch_tokens, then prompts x group: {str(error).splitlines()[0]}"
-        ) from error
+        step, why = f"step {len(trainer.log)} does not fit in memory", str(error).splitlines()[0]
+        way = "micro_batch_tokens, prover_batch_tokens or generation_batch_tokens, then prompts x group"
+        raise MemoryError(f"{step}; reduce {way}: {why}") from error
 
 
 def _save(trainer: Trainer, folder: Path) -> None:

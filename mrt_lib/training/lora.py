@@ -4,8 +4,6 @@ Sampling through adapters is slow, and merging them in place drifts in low preci
 is a model of its own, without adapters, into which W + B A is written after every update.
 """
 
-from __future__ import annotations
-
 import copy
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,13 +18,10 @@ from mrt_lib.adapters import adapted_layers, check_names, merged_weights, write_
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Low-rank adapters (arXiv 2106.09685).
+    """Low-rank adapters (arXiv 2106.09685), scaled by alpha / rank; a larger rank learns more and costs more.
 
-    Attributes:
-        rank: of each update; more learns more and costs more memory.
-        alpha: the update is scaled by alpha / rank.
-        targets: names of the layers that get one, or "all-linear" for all linear ones but the output layer,
-            experts of a mixture included, and those that the model never calls.
+    `targets`: names of the layers that get one, or "all-linear" for all linear ones but the output layer,
+    experts of a mixture included, and those that the model never calls.
     """
 
     rank: int = 16
@@ -46,31 +41,21 @@ class Learner:
     def __init__(self, base: PreTrainedModel, lora: LoraSettings | None, seed: int) -> None:
         """`base` becomes the sampler; `lora=None` trains every weight. `seed` makes the first adapters.
 
-        Raises:
-            ValueError: every weight is to be trained in half precision, which rounds small updates away; an
-                adapter's policy would not be the merged weights' (a weight of several names, a layer never
-                called), or peft cannot adapt a layer.
+        ValueError: every weight is to be trained in half precision, which rounds small updates away; an
+        adapter's policy would not be the merged weights' (a weight of several names, a layer never called);
+        peft cannot adapt a layer.
         """
         if lora is None and base.dtype != torch.float32:
             raise ValueError(f"weights in {base.dtype} cannot be trained; load float32, or train adapters")
         self.lora = lora
         self.stale: PreTrainedModel | None = None
-        if lora is None:
-            self.model: Any = base.requires_grad_(True)
-            self.sampler = base
-        else:
-            self.model = _with_adapters(base, lora, seed, [])
-            self.sampler = base.requires_grad_(False)
+        self.model: Any = base if lora is None else _with_adapters(base, lora, seed, [])
+        self.sampler = base.requires_grad_(lora is None)
 
-    def restore(self) -> None:
-        """Give the sampler the weights that it came with."""
+    def publish(self, adapted: bool = True) -> None:
+        """Give the sampler the newest weights, or those that it came with."""
         if self.lora is not None:
-            write_weights(merged_weights(self.model, adapted=False), self.sampler)
-
-    def publish(self) -> None:
-        """Give the sampler the newest weights."""
-        if self.lora is not None:
-            write_weights(merged_weights(self.model), self.sampler)
+            write_weights(merged_weights(self.model, adapted), self.sampler)
 
     def stale_model(self) -> PreTrainedModel:
         """The stale copy, held from the first time it is asked for: one more copy of the weights."""
@@ -138,10 +123,9 @@ def _with_adapters(base: PreTrainedModel, lora: LoraSettings, seed: int, left_ou
     if not (never := _never_called(model, base)):
         return model
     if targets != "all-linear":
-        raise ValueError(
-            f"the model computes with {never[0]} without calling its layer, so that an adapter there has no "
-            f"effect before it is merged; leave it out of LoraSettings.targets, got {targets}"
-        )
+        why = "without calling its layer, so that an adapter there has no effect before it is merged"
+        way = f"leave it out of LoraSettings.targets, got {targets}"
+        raise ValueError(f"the model computes with {never[0]} {why}; {way}")
     return _with_adapters(base, lora, seed, [name.rpartition(".")[0] for name in never])
 
 

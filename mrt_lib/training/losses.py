@@ -10,8 +10,6 @@ differ in the weights w alone, which are one number per rollout and known before
 pass, so micro-batches add up to the whole.
 """
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -47,10 +45,7 @@ class LossConfig:
 def rollout_weights(lengths: torch.Tensor, normalisation: Normalisation, limit: int) -> torch.Tensor:
     """Weight of every token of each rollout in the loss, shape (rollouts,).
 
-    Args:
-        lengths: (rollouts,) tokens that the policy generated.
-        normalisation: see `LossConfig`.
-        limit: most tokens a rollout may have (dr_grpo).
+    `lengths`: (rollouts,) tokens that the policy generated; `limit`: most a rollout may have (dr_grpo).
     """
     if normalisation == "grpo":
         return 1 / (len(lengths) * lengths.clamp(min=1))
@@ -71,16 +66,12 @@ def policy_loss(
     """The loss of some rows of a batch, and what to log of it.
 
     Args:
-        log_probs: (rollouts, tokens) under the policy in training, in nats.
-        old_log_probs: the same under the policy that generated them.
-        advantages: (rollouts, tokens).
-        mask: (rollouts, tokens) whether the policy generated the token.
+        log_probs, old_log_probs, reference: (rollouts, tokens) in nats, under the policy in training, the one
+            that generated them, and the reference policy, if `config.kl` is not 0.
+        advantages, mask: (rollouts, tokens); whether the policy generated the token.
         weights: (rollouts,) from `rollout_weights` of the whole batch.
-        config: clip range and KL weight.
-        reference: log-probabilities under the reference policy, if `config.kl` is not 0.
 
-    Returns:
-        The scalar loss; `clip_share` and `kl`, sums over the rows' tokens with the same weights.
+    `clip_share` and `kl` are sums over the rows' tokens with the same weights as the loss.
     """
     per_token = weights[:, None] * mask
     log_ratio = torch.where(mask, log_probs - old_log_probs, 0.0)

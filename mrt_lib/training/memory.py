@@ -1,7 +1,5 @@
 """Does a run fit? A dry step at its largest shapes says so, on whatever device is there."""
 
-from __future__ import annotations
-
 import resource
 import sys
 from collections.abc import Callable
@@ -22,14 +20,9 @@ def check_fits(trainer: Trainer, free: Callable[[], int] | None = None) -> dict[
 
     Nothing is learnt and nothing is drawn. Growing in steps, it stops before the machine does.
 
-    Args:
-        free: gives the bytes that are free now; None asks the device.
-
-    Returns:
-        Most bytes in use in each phase: on a GPU those allocated there, on a CPU the process's peak so far.
-
-    Raises:
-        MemoryError: a phase does not fit; names it, what it took so far, what is free, and what to reduce.
+    `free` gives the bytes that are free now; None asks the device. Most bytes in use in each phase: on a GPU
+    those allocated there, on a CPU the process's peak so far. MemoryError: a phase does not fit; names it,
+    what it took so far, what is free, and what to reduce.
     """
     config, rollout, found, start = trainer.config, _longest(trainer), {}, _peak()
     trace, everything = rollout.trace, config.group * (config.prompts or len(trainer.problems))
@@ -48,11 +41,9 @@ def check_fits(trainer: Trainer, free: Callable[[], int] | None = None) -> dict[
                 if isinstance(error, RuntimeError) and "memory" not in str(error):
                     raise
                 instead = ", or set gradient_checkpointing" if name == "updating" else ""
-                raise MemoryError(
-                    f"{name} with {copies} of {most} rollouts at once does not fit into memory "
-                    f"({str(error).splitlines()[0]}): reduce {knob}{instead}; then thinking_tokens, "
-                    "prompts x group, or take a smaller model"
-                ) from error
+                asked, why = f"{name} with {copies} of {most} rollouts at once", str(error).splitlines()[0]
+                way = f"reduce {knob}{instead}; then thinking_tokens, prompts x group, or the model"
+                raise MemoryError(f"{asked} does not fit into memory ({why}): {way}") from error
         start = max(start, found[name])
     trainer.optimizer.zero_grad(set_to_none=True)
     return found
@@ -71,7 +62,7 @@ def _phases(trainer: Trainer, rollout: Rollout, size: int) -> dict[str, tuple[st
     """By name: the setting that bounds its tokens, and what it does to so many rollouts at once."""
     policy, trace, learner = trainer.policy, rollout.trace, trainer.learner
     row = token_row(policy.reasoner, rollout, np.ones(rollout.tokens))
-    frozen = torch.optim.SGD(learner.trained().values(), lr=0.0)
+    still = torch.optim.SGD(learner.trained().values(), lr=0.0)
     # A whole thought is read at once, then goes on for two tokens: its keys and values, and more.
     full, two = trace.prompt_ids + trace.thought_ids, replace(policy.answering, max_new_tokens=2)
     once = replace(trainer.config, updates=1)
@@ -84,7 +75,7 @@ def _phases(trainer: Trainer, rollout: Rollout, size: int) -> dict[str, tuple[st
         phases["proving"] = "prover_batch_tokens", lambda n: prove([rollout.problem] * n, [trace] * n)
     phases["updating"] = (
         "micro_batch_tokens",
-        lambda n: update(learner, frozen, [row] * n, [0] * n, once, size),
+        lambda n: update(learner, still, [row] * n, [0] * n, once, size),
     )
     return phases
 

@@ -1,13 +1,10 @@
 """What fits on four kinds of machine.
 
-`cpu` trains the shipped reasoners of 0.8 million parameters and is what the experiments ran with. The other
-three train a language model of 1.5 billion parameters (DeepSeek-R1-Distill-Qwen-1.5B) with template
-`r1_short`; `r1` needs more `answer_tokens`, because its answer is written out. Their sizes are estimated, not
-yet measured on these cards, and their learning rates are untested: `mrt_lib.training.memory.check_fits` tries
-the largest shapes before a run begins, and says what to reduce.
+`cpu` trains the shipped reasoners of 0.8 million parameters and is what the experiments ran with. The others
+train DeepSeek-R1-Distill-Qwen-1.5B with template `r1_short`; `r1` writes its answer out and needs more
+`answer_tokens`. Their sizes are estimated, not yet measured on these cards, and their learning rates are
+untested: `train` tries the largest shapes before a run begins (`check_fits`), and says what to reduce.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,21 +55,19 @@ class Preset:
         return Reasoner.load(name, template, self.dtype, self.engine, **options)
 
 
-def _language_model(rank: int, **sizes: int) -> TrainConfig:
+def _language_model(rank: int, tokens: tuple[int, int, int, int], **sizes: int) -> TrainConfig:
+    """`tokens`: of a thought, and most of a pass of the update, of sampling and of the exact prover."""
+    names = [f"{name}_tokens" for name in ("thinking", "micro_batch", "generation_batch", "prover_batch")]
     shared: Any = {"learning_rate": 1e-5, "answer_tokens": 16, "gradient_checkpointing": True, **sizes}
+    shared |= zip(names, tokens, strict=True)
     return TrainConfig(lora=LoraSettings(rank, 2 * rank), **shared)
-
-
-def _tokens(thinking: int, micro_batch: int, generation_batch: int, prover_batch: int) -> dict[str, int]:
-    sizes = {"micro_batch": micro_batch, "generation_batch": generation_batch, "prover_batch": prover_batch}
-    return {f"{name}_tokens": number for name, number in {"thinking": thinking, **sizes}.items()}
 
 
 # 16 GB, free on Colab and Kaggle: no bf16 there, and vLLM's support is unproven, so fp16 and SDPA. Then
 # 40 GB, and 80 GB with the paper's budget of 16K tokens.
-T4 = _language_model(16, episodes=8, **_tokens(2048, 5120, 40_960, 6656))
-A100 = _language_model(32, episodes=24, prompts=16, group=8, **_tokens(8192, 18_432, 65_536, 22_528))
-H100 = _language_model(32, episodes=48, prompts=32, group=8, **_tokens(16_384, 34_816, 131_072, 43_008))
+T4 = _language_model(16, (2048, 5120, 40_960, 6656), episodes=8)
+A100 = _language_model(32, (8192, 18_432, 65_536, 22_528), episodes=24, prompts=16, group=8)
+H100 = _language_model(32, (16_384, 34_816, 131_072, 43_008), episodes=48, prompts=32, group=8)
 # From small to large.
 PRESETS = {
     "cpu": Preset("cpu"),

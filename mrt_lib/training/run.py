@@ -1,7 +1,5 @@
 """`mrt_lib.train`: one call from a reasoner and problems to a trained reasoner."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,8 +47,7 @@ def train(
         task: grades the answers, where `problems` are given by themselves and name no known task.
         reports: called with the log after every step, such as those of `mrt_lib.plots`.
 
-    Returns:
-        One row per step; for its columns see `Trainer.step`.
+    Gives a row per step, with the columns of `Trainer.step`.
 
     Raises:
         ValueError, TypeError: before anything is generated: no problems, one without a gold answer, the

@@ -1,10 +1,9 @@
 """Supervised fine-tuning: next-token loss on the tokens an example wants learnt; imitation is made of it."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -26,13 +25,10 @@ from mrt_lib.training.updates import TokenRow
 
 @dataclass(frozen=True)
 class Example:
-    """One sequence to learn from.
+    """One sequence to learn from: token ids, and for each whether the model learns to write it.
 
-    Attributes:
-        ids: token ids.
-        learn: for each token, whether the model learns to write it.
-        uniform: index of a learnt token to the tokens that are equally right there; the loss is the
-            mean over them, as if each had been drawn equally often.
+    `uniform`: index of a learnt token to the tokens that are equally right there; the loss is the mean over
+    them, as if each had been drawn equally often.
     """
 
     ids: list[int]
@@ -42,15 +38,7 @@ class Example:
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How to fine-tune.
-
-    Attributes:
-        steps: optimiser steps.
-        learning_rate: peak, reached after `warmup` steps, then a cosine down to a hundredth.
-        warmup: steps of linear warm-up.
-        micro_batch_tokens: most tokens, padding included, in one forward pass.
-        checkpoint_every: steps between checkpoints.
-    """
+    """How to fine-tune: `steps` optimiser steps; the others are as in `TrainConfig`."""
 
     steps: int
     learning_rate: float
@@ -72,46 +60,36 @@ def finetune(
     checkpoint in `folder` and ends in the same weights. Without a folder nothing is kept on the way.
     ValueError for the folder of another run: other settings, weights or first examples.
 
-    Returns:
-        One row per step: step, loss (nats per learnt token), tokens, learning_rate, seconds.
+    Gives a row per step: step, loss (nats per learnt token), tokens, learning_rate, seconds.
     """
-    if folder is None:
-        return _finetune(model, examples, config, None, report)
-    first = digest(repr(examples(0)))
-    with claim(folder, {**asdict(config), "weights": weights_digest(model), "examples": first}):
-        return _finetune(model, examples, config, Path(folder) / "checkpoint.pt", report)
-
-
-def _finetune(
-    model: PreTrainedModel,
-    examples: Callable[[int], Sequence[Example]],
-    config: FinetuneConfig,
-    checkpoint: Path | None,
-    report: Callable[[dict[str, float]], None],
-) -> list[dict[str, float]]:
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     optimizer = torch.optim.AdamW(trained.values(), config.learning_rate, (0.9, 0.95), weight_decay=0.01)
     log: list[dict[str, float]] = []
-    if checkpoint and (state := load_checkpoint(checkpoint, model.device, ("trained", "optimizer", "log"))):
-        write_weights(state["trained"].items(), model)
-        optimizer.load_state_dict(state["optimizer"])
-        log = state["log"]
-    model.train()
-    for step in range(len(log), config.steps):
-        started = time.perf_counter()
-        rate = warmup_cosine(step, config.steps, config.warmup, config.learning_rate)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss, tokens = _accumulate(model, examples(step), config.micro_batch_tokens)
-        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        row = {"step": step, "loss": loss, "tokens": tokens, "learning_rate": rate}
-        log.append(row | {"seconds": time.perf_counter() - started})
-        report(log[-1])
-        if checkpoint and (step + 1) % config.checkpoint_every == 0:
-            state = {"trained": {name: weight.detach() for name, weight in trained.items()}, "log": log}
-            save_checkpoint(checkpoint, state | {"optimizer": optimizer.state_dict()})
+    with ExitStack() as stack:
+        if folder is not None:
+            checkpoint, first = Path(folder) / "checkpoint.pt", digest(repr(examples(0)))
+            own = {"weights": weights_digest(model), "examples": first}
+            stack.enter_context(claim(folder, asdict(config) | own))
+            if state := load_checkpoint(checkpoint, model.device, ("trained", "optimizer", "log")):
+                write_weights(state["trained"].items(), model)
+                optimizer.load_state_dict(state["optimizer"])
+                log = state["log"]
+        model.train()
+        for step in range(len(log), config.steps):
+            started = time.perf_counter()
+            rate = warmup_cosine(step, config.steps, config.warmup, config.learning_rate)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss, tokens = _accumulate(model, examples(step), config.micro_batch_tokens)
+            torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            row = {"step": step, "loss": loss, "tokens": tokens, "learning_rate": rate}
+            log.append(row | {"seconds": time.perf_counter() - started})
+            report(log[-1])
+            if folder is not None and (step + 1) % config.checkpoint_every == 0:
+                state = {"trained": {name: weight.detach() for name, weight in trained.items()}, "log": log}
+                save_checkpoint(checkpoint, state | {"optimizer": optimizer.state_dict()})
     model.eval()
     return log
 
@@ -146,9 +124,8 @@ def _summed_loss(model: PreTrainedModel, batch: Sequence[Example]) -> torch.Tens
     ]
     if not equals:
         return loss
-    row, place, token, weight = (
-        torch.tensor(column, device=ids.device) for column in zip(*equals, strict=True)
-    )
+    columns = zip(*equals, strict=True)
+    row, place, token, weight = (torch.tensor(column, device=ids.device) for column in columns)
     chosen = logits[row, place].log_softmax(-1).gather(1, token[:, None])
     return loss - (weight * chosen[:, 0]).sum()
 
@@ -167,9 +144,8 @@ def imitate(learner: Learner, rows: Sequence[TokenRow], config: TrainConfig, see
     How much is set by `Imitation`, whatever the filter lets through. Each collection goes on from the policy
     of the one before, as in the paper's Algorithm 1; STaR's first authors start each from the base.
 
-    Returns:
-        kept_tokens: that can be learnt from the rows; epochs: times that each is learnt; learnt_tokens: in
-        all; loss: mean over the optimiser steps, in nats per learnt token.
+    kept_tokens: that can be learnt from the rows; epochs: times that each is learnt; learnt_tokens: in all;
+    loss: mean over the optimiser steps, in nats per learnt token.
     """
     examples = [Example(row.ids.tolist(), row.generated.tolist()) for row in rows]
     kept, own = sum(sum(example.learn) for example in examples), config.imitation

@@ -1,7 +1,5 @@
 """Rollouts with their advantages as rows of tokens, and optimiser steps on them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,13 +27,10 @@ OWN_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_he
 
 @dataclass(frozen=True)
 class TokenRow:
-    """One rollout from prompt to answer; arrays have one entry per token.
+    """One rollout from prompt to answer, forced text included; arrays have one entry per token.
 
-    Attributes:
-        ids: token ids, forced text included.
-        generated: the policy wrote this token and learns from it.
-        log_probs: log-probability when it was sampled; 0 where not generated.
-        advantages: 0 where not generated.
+    `generated`: the policy wrote this token and learns from it; elsewhere its log-probability when it was
+    sampled, and its advantage, are 0.
     """
 
     ids: np.ndarray
@@ -80,12 +75,8 @@ def token_row(reasoner: Reasoner, rollout: Rollout, advantages: np.ndarray) -> T
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Rows padded on the right, shifted so that column t belongs to token t + 1.
-
-    Attributes:
-        ids: (rows, tokens + 1) token ids.
-        mask, log_probs, advantages: (rows, tokens) as in `TokenRow`.
-    """
+    """Rows padded on the right, `ids` of shape (rows, tokens + 1), the others, as in `TokenRow`, shifted so
+    that column t belongs to token t + 1: (rows, tokens)."""
 
     ids: torch.Tensor
     mask: torch.Tensor
@@ -114,14 +105,9 @@ def update(
 ) -> dict[str, float]:
     """`config.updates` optimiser steps, each on the rows of its own share of the groups.
 
-    `groups` says of each row which it is in; `limit`: most tokens a rollout may have (dr_grpo).
-
-    Returns:
-        loss, clip_share, kl and grad_norm, means over the optimiser steps.
-
-    Raises:
-        ValueError: fewer groups than updates.
-        FloatingPointError: loss or gradient is not finite; that step was not taken.
+    `groups` says of each row which it is in; `limit`: most tokens a rollout may have (dr_grpo). Gives loss,
+    clip_share, kl and grad_norm, means over the optimiser steps. ValueError: fewer groups than updates;
+    FloatingPointError: loss or gradient is not finite, and that step was not taken.
     """
     members = [[i for i, own in enumerate(groups) if own == group] for group in dict.fromkeys(groups)]
     if len(members) < config.updates:
@@ -179,8 +165,7 @@ def rescored(
 ) -> tuple[list[TokenRow], dict[str, float]]:
     """The rows with log-probabilities by `model` in place of the engine's, and how far the two are apart.
 
-    Returns:
-        rows, and engine_gap and engine_gap_max: mean and largest distance over generated tokens, in nats.
+    engine_gap and engine_gap_max: mean and largest distance over generated tokens, in nats.
     """
     new, gaps = list(rows), [np.zeros(0)]
     for places in by_length([len(row.ids) for row in rows], micro_batch_tokens):
@@ -202,8 +187,7 @@ def token_log_probs(
     Padding stands on the right and attention is causal, so no mask is needed. All logits of a long batch
     would not fit in memory: beyond `LOGITS` of them they are made in chunks, again in the backward pass.
 
-    Args:
-        wanted: (rows, tokens - 1) boolean; what stands elsewhere means nothing. Everywhere by default.
+    `wanted`: (rows, tokens - 1) boolean, by default everywhere; what stands elsewhere means nothing.
     """
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
     head, targets = plain.get_output_embeddings(), ids[:, 1:]
