@@ -276,9 +276,9 @@ def plan() -> list[Run]:
 
 def _fair_control() -> list[Run]:
     """Does credit add to a tuned outcome? Equal rates, each arm tuned on the weak base, a finer tuning."""
-    order = _by_seed(RATE_CONTROLS, range(3, 10)) + weak_grid()
     on_weak = [best for arm in ON_WEAK if (best := chosen_on_weak(arm))]
-    order += [replace(best, seed=n) for n in range(5) for best in on_weak]
+    order = weak_grid() + [replace(best, seed=n) for n in range(5) for best in on_weak]
+    order += _by_seed(RATE_CONTROLS, range(3, 10))
     order += [run for arm in FINE_ORDER for setting in fine_tuning(arm) for run in setting]
     fine = [best for arm in HEADLINE if (best := finely_chosen(arm))]
     return order + [replace(best, seed=n) for n in range(10) for best in fine]
