@@ -44,6 +44,8 @@ NUMBERS = {
     "evidence.gain_ratio_paper": "gain of the paper's online arm, 4 branches / GRPO's",
     "evidence.gain_ratio_paper_offline": "gain of the paper's offline arm / GRPO's",
     "i2.gain_ratio_vs_grpo_exact": "gain of the best MRT arm / gain of GRPO with the exact outcome",
+    "evidence.credit_over_exact_outcome_low_rate": "the same arms, both at MRT's learning rate",
+    "evidence.credit_over_exact_outcome_high_rate": "the same, both at GRPO's rate",
     "evidence.lead_equal_rate_2x": "MRT minus GRPO at one learning rate: J after 8 episodes",
     "i2.gain_ratio_equal_time": "gain of the best MRT arm / GRPO's gain at equal training time",
     "i2.token_efficiency": "tokens of thought that GRPO needs / MRT needs for GRPO's J at 4 episodes",
