@@ -63,14 +63,16 @@ def portable(name: str | Path, revision: str | None = None) -> str:
     """A model's name without a path of this machine.
 
     "owner/model@revision" for one of the hub, wherever its cache lies; a folder as it is seen from here, or,
-    if it lies elsewhere, its own name alone.
+    if an absolute path leads elsewhere, its own name alone.
     """
     path = Path(name)
     if found := re.search(r"models--([^/]+)/snapshots/(\w+)", path.as_posix()):
         return f"{found[1].replace('--', '/')}@{found[2]}"
     if not path.exists() and not path.is_absolute():
         return f"{name}@{revision}" if revision and "@" not in str(name) else str(name)
-    here = Path(os.path.normpath(path.absolute()))
+    if not path.is_absolute():
+        return path.as_posix()
+    here = Path(os.path.normpath(path))
     return here.relative_to(Path.cwd()).as_posix() if here.is_relative_to(Path.cwd()) else here.name
 
 

@@ -25,6 +25,7 @@ from mrt_lib.training.losses import LossConfig
 from tests.small_training import CASES, TASK, case, ending, same_bits, trainer
 
 COLUMNS = {"step", "learning_rate", "reward", "value", "progress", "regret", "thought_tokens", "episodes"}
+COLUMNS |= {"credited_tokens", "idle_tokens"}
 COLUMNS |= {"finished", "silent_groups", "entropy", "advantage", "loss", "clip_share", "kl", "grad_norm"}
 COLUMNS |= {
     "policy_tokens",

@@ -38,16 +38,20 @@ def by_prompt(template: Template, problems: Sequence[Problem]) -> dict[str, Prob
 def check_settings(args: Any, arm: Arm, answer_tokens: int) -> None:
     """ValueError unless TRL's settings `args`, a GRPOConfig, fit the arm and the answers."""
     if isinstance(arm, MRTOffline) or not hasattr(arm, "credit"):
-        needs = f"{type(arm).__name__} needs a stale policy, whole groups on one process or a step of its own"
-        raise ValueError(f"{needs}, which TRL has not; use mrt_lib.train, or MRTOnline or MRTExact here")
+        raise ValueError(
+            f"{type(arm).__name__} needs a stale policy and whole groups on one process, or an arm that "
+            "imitates a step of its own, which TRL has not; use mrt_lib.train, or MRTOnline or MRTExact here"
+        )
     if wrong := {name: found for name in REQUIRED if (found := getattr(args, name)) != REQUIRED[name]}:
         needed = {name: REQUIRED[name] for name in wrong}
         raise ValueError(f"the arms sample and learn from the whole policy: need {needed}, got {wrong}")
     if args.loss_type not in LOSSES:
         raise ValueError(f"loss_type must be one of {LOSSES}, which pay by token, got {args.loss_type!r}")
     if not 0 < answer_tokens < args.max_completion_length:
-        limit = f"max_completion_length={args.max_completion_length}, the budget of thought and answer"
-        raise ValueError(f"answer_tokens must be at least 1 and less than {limit}; got {answer_tokens}")
+        raise ValueError(
+            f"max_completion_length={args.max_completion_length} is the budget of thought and answer, so "
+            f"answer_tokens must be 1..{args.max_completion_length - 1}, got {answer_tokens}"
+        )
 
 
 def check_problems(reasoner: Reasoner, task: Task, problems: Sequence[Problem], arm: Arm, args: Any) -> None:
