@@ -127,7 +127,7 @@ def test_evaluation_by_hand():
     class Given:
         def values(self, problems, traces):
             numbers = [np.linspace(0.2, 0.2 + 0.1 * t.n_episodes, t.n_episodes + 1) for t in traces]
-            return [PrefixValues(v, np.log(v), np.zeros(len(v)), 0) for v in numbers]
+            return [PrefixValues(v, np.log(v), 0) for v in numbers]
 
     reasoner = scripted(f"{EPISODE} {EPISODE} </think>", EPISODE + " </think>")
     found = evaluate(reasoner, Given(), PROBLEMS[:1], 2, Sampling(23), answer_tokens=2)

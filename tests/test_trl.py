@@ -17,8 +17,7 @@ from mrt_lib.arms.base import Policy, Rollout, stream
 from mrt_lib.arms.mrt import continued_rollouts, stale_prefixes
 from mrt_lib.engines.base import Sampling
 from mrt_lib.engines.transformers_engine import TransformersEngine
-from mrt_lib.integrations.trl import TRLEngine
-from mrt_lib.integrations.trl_checks import check_sharding
+from mrt_lib.integrations.trl import TRLEngine, check_sharding
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.provenance import ROOT
 from mrt_lib.reasoner import Reasoner
