@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from experiments.headline import BEST_GRPO, TRAIN_BUDGET, best_arm, paired
-from experiments.load import ArmRuns, arm_runs
+from experiments.headline import TRAIN_BUDGET, best_arm, paired
+from experiments.load import ArmRuns, arm_runs, setting_runs
 from experiments.measure import OTHER_EPISODES, REGRET_BUDGETS, TOKEN_GRID
 from experiments.plan import Run
 from experiments.records import read_arrays
@@ -90,7 +91,7 @@ def lengths() -> Found:
     """C6, C7, C8: mean tokens of a thought, one arm's over another's, and what goes with them."""
     grpo, base, mrt, penalty = (_arm(name) for name in ("grpo", "untrained", "mrt", PENALTY))
     yield "length_grpo_base", _ratio(grpo, base), TIMES
-    weak = (arm_runs(name, base="weak") for name in (BEST_GRPO["weak"], "untrained"))
+    weak = (arm_runs(name, base="weak") for name in ("grpo", "untrained"))
     yield "length_grpo_base_weak", _ratio(*weak), TIMES
     yield "regret_rise_grpo", _lead(grpo, base, "regret_oracle", AT_BUDGET), REGRET
     yield "length_grpo_penalty", _ratio(grpo, penalty), TIMES
@@ -145,11 +146,13 @@ def _pair_of_arms(*names: str) -> list[dict[str, np.ndarray]]:
 
 
 def bases() -> Found:
-    """C10: MRT's gain from the weak and from the strong base, and their difference."""
+    """C10: MRT's gain from the weak and from the strong base, with one setting, and their difference."""
     pairs = {}
     for name in ("weak", "strong"):
-        own = arm_runs(_arm("mrt").run.arm, base=name), arm_runs("untrained", base=name)
-        pairs[name] = _pair(*own, "value", TRAIN_BUDGET)
+        trained, start = setting_runs(replace(_arm("mrt").run, base=name)), arm_runs("untrained", base=name)
+        if trained is None or start is None:
+            return
+        pairs[name] = _pair(trained, start, "value", TRAIN_BUDGET)
         yield f"gain_{name}", over_seeds(difference, *pairs[name], seed=0), PROBABILITY
     seeds = min(len(own) for own, _ in pairs.values())
     weak, strong = ((own - start)[:seeds] for own, start in pairs.values())

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.headline import TRAIN_BUDGET, gain_ratio, paired, ratio_of_gains, tokens_to_best
 from experiments.load import ArmRuns, arm_runs, setting_runs
-from experiments.plan import HEADLINE, chosen_on_weak, finely_chosen
+from experiments.plan import HEADLINE, ON_WEAK, finely_chosen
 from experiments.statistics import difference
 from mrt_lib.measure.stats import Interval, over_seeds
 from tools.summary import SUMMARY, record
@@ -46,15 +46,10 @@ def ratios() -> Found:
     ):
         yield name, gain_ratio(own, rival, base, TRAIN_BUDGET), RATIO
     yield "credit_minus_exact_outcome", _lead(mrt, exact, TRAIN_BUDGET), PROBABILITY
-    weak = [setting_runs(best) for arm in HEADLINE[:3] if (best := chosen_on_weak(arm))]
-    start = arm_runs("untrained", base="weak")
-    if len(weak) == len(HEADLINE[:3]) and all(weak) and start:
-        outcome, noiseless, credit = weak
-        for name, own, rival in (
-            ("gain_ratio_weak", credit, outcome),
-            ("credit_over_exact_outcome_weak", credit, noiseless),
-        ):
-            yield name, gain_ratio(own, rival, start, TRAIN_BUDGET), RATIO
+    start, noiseless, credit = (arm_runs(arm, base="weak") for arm in ("untrained", *ON_WEAK[1:]))
+    if start and noiseless and credit:
+        found = gain_ratio(credit, noiseless, start, TRAIN_BUDGET)
+        yield "credit_over_exact_outcome_weak", found, RATIO
 
 
 def equal_rates() -> Found:

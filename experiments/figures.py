@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments import backtracking_results, curriculum_results
-from experiments.headline import BEST_GRPO, best_arm
+from experiments.headline import best_arm
 from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import EPISODES
 from experiments.palette import LABELS, SERIES
-from experiments.plan import ARMS, BUDGETS
+from experiments.plan import ARMS, BUDGETS, ON_WEAK
 from experiments.test_time_plots import draw_test_time
 from experiments.test_time_results import TABLE
 from mrt_lib import plots
@@ -45,8 +45,7 @@ def write_figures() -> None:
     _save(_values([base, *rivals, best]), "training_values.png")
     _save(_gains(base, [arm for name in ARMS if (arm := arm_runs(name))]), "training_gains.png")
     _save(_learning([*rivals, best]), "training_tokens.png")
-    names = (BEST_GRPO["weak"], "grpo_exact", best.run.arm)
-    if weak := [arm for name in names if (arm := arm_runs(name, base="weak"))]:
+    if weak := [arm for name in ON_WEAK if (arm := arm_runs(name, base="weak"))]:
         _save(_learning(weak), "training_weak.png")
 
 

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.plan import ARMS, GROUP, PROMPTS, Run, chosen, tuning_runs, weak_grid
+from experiments.plan import (
+    ARMS,
+    GROUP,
+    ON_WEAK,
+    PROMPTS,
+    Run,
+    chosen,
+    chosen_on_weak,
+    tuning_runs,
+    weak_grid,
+)
 from experiments.records import RUNS, read_arrays, read_facts
 
 
@@ -38,7 +48,7 @@ class ArmRuns:
 
 
 def arm_runs(arm: str, runs: Path = RUNS, **setting: Any) -> ArmRuns | None:
-    """All tested seeds of a tuned arm, or None if it is not tuned or has no seed yet.
+    """All tested seeds of an arm with the setting that was tuned, on the weak base there; None without any.
 
     Args:
         arm: its name.
@@ -46,11 +56,13 @@ def arm_runs(arm: str, runs: Path = RUNS, **setting: Any) -> ArmRuns | None:
         **setting: fields of `Run` that differ from its defaults, such as base or task.
     """
     best = Run("untrained", None, 0.0, 0) if arm == "untrained" else chosen(arm, runs)
+    if arm in ON_WEAK and setting.get("base") == "weak":
+        best = chosen_on_weak(arm, runs)
     if best is None:
         return None
     if arm == "untrained":
         setting |= {"steps": 0, "prompts": PROMPTS, "group": GROUP}
-    return setting_runs(replace(best, arm=arm, **setting), runs)
+    return setting_runs(replace(best, **setting), runs)
 
 
 def setting_runs(setting: Run, runs: Path = RUNS) -> ArmRuns | None:
@@ -89,7 +101,7 @@ def tuning_frame(runs: Path = RUNS) -> pd.DataFrame:
     rows = []
     for run in [run for grid in grids.values() for run in grid] + weak_grid():
         if facts := read_facts(run.name, runs):
-            best = chosen(run.arm, runs)
-            picked = best is not None and replace(best, seed=run.seed) == run
+            best = (chosen_on_weak if run.base == "weak" else chosen)(run.arm, runs)
+            picked = best is not None and (best.knob, best.rate) == (run.knob, run.rate)
             rows.append((run.arm, run.base, str(run.knob), run.rate, facts["validation_J4"], picked))
     return pd.DataFrame(rows, columns=["arm", "base", "knob", "learning_rate", "validation_J4", "chosen"])

@@ -10,7 +10,19 @@ import pytest
 from experiments import plan
 from experiments.headline import best_arm, gain_ratio
 from experiments.load import arm_runs
-from experiments.plan import ARMS, RATES, TUNING_SEED, Run, chosen, tuning_runs
+from experiments.plan import (
+    ARMS,
+    FINE_RATES,
+    FINE_SEEDS,
+    RATES,
+    TUNING_SEED,
+    Run,
+    chosen,
+    chosen_on_weak,
+    fine_tuning,
+    finely_chosen,
+    tuning_runs,
+)
 from experiments.records import RUNS, read_arrays, read_facts, write_run
 from experiments.run import MODELS, make_trainer
 from experiments.tables import every_arm, majority
@@ -41,6 +53,40 @@ def test_the_highest_validation_value_is_chosen(tmp_path, other, knob):
     write_tuning(tmp_path, {tuning_runs("grpo", tmp_path)[3]: other, tuning_runs("grpo", tmp_path)[4]: 0.1})
     assert (chosen("grpo", tmp_path).knob, chosen("grpo", tmp_path).rate) == (knob, RATES[1])
     assert chosen("length_penalty_1", tmp_path).knob == knob
+
+
+def tuned(folder, arm, best=1):
+    """The first tuning of an arm, done: its rates, then its other knobs, which are worse."""
+    scores = [0.1, 0.1, 0.1]
+    scores[best] = 0.5
+    write_tuning(folder, dict(zip(tuning_runs(arm, folder), scores, strict=True)))
+    write_tuning(folder, dict.fromkeys(tuning_runs(arm, folder)[3:], 0.2))
+
+
+def test_the_fine_tuning_takes_the_best_mean_of_three_seeds(tmp_path):
+    assert fine_tuning("grpo", tmp_path) == []
+    tuned(tmp_path, "grpo")
+    rates = fine_tuning("grpo", tmp_path)
+    assert [own[0].rate for own in rates] == list(FINE_RATES)
+    assert all([run.seed for run in own] == list(FINE_SEEDS) for own in rates)
+    for own, scores in zip(rates, ([0.9, 0, 0], [0.4, 0.4, 0.4], [0, 0.5, 0.6], [0.3] * 3), strict=True):
+        write_tuning(tmp_path, dict(zip(own, scores, strict=True)))
+    knobs = fine_tuning("grpo", tmp_path)[len(rates) :]
+    assert [(own[0].knob, own[0].rate) for own in knobs] == [(False, 7e-4), ("sequence_mean", 7e-4)]
+    assert finely_chosen("grpo", tmp_path) is None
+    write_tuning(tmp_path, dict.fromkeys(knobs[0], 0.41) | dict.fromkeys(knobs[1], 0.3))
+    best = finely_chosen("grpo", tmp_path)
+    assert (best.knob, best.rate, best.arm) == (False, 7e-4, "grpo")
+
+
+def test_a_choice_that_a_control_of_the_rate_has_already_goes_by_its_name(tmp_path):
+    tuned(tmp_path, "grpo", best=1)
+    tuned(tmp_path, "mrt_regret_to_go", best=0)
+    weak = [replace(run, base="weak") for run in tuning_runs("grpo", tmp_path)]
+    write_tuning(tmp_path, dict(zip(weak, (0.6, 0.5, 0.1, 0.2, 0.2), strict=True)))
+    best = chosen_on_weak("grpo", tmp_path)
+    assert (best.arm, best.base, best.rate) == ("grpo_at_mrt_rate", "weak", 7e-4)
+    assert chosen_on_weak("grpo_exact", tmp_path) is None
 
 
 def test_no_run_is_planned_twice_and_no_test_seed_is_a_tuning_seed():

@@ -86,7 +86,7 @@ def test_regret_to_go_is_brpos_return_over_the_horizon_left_minus_the_own_last_v
 def test_igpo_by_hand():
     one, other = (replace(r, reward=reward) for r, reward in zip(pair(answer=1), (1.0, 0.0), strict=True))
     # To go: (.5 + 1, .4 + 1, 1) and (.3, 0, 0)
-    for own, sign in zip(IGPO(4).credit([one, other], 4), (1, -1), strict=True):
+    for own, sign in zip(IGPO(branches=4).credit([one, other], 4), (1, -1), strict=True):
         np.testing.assert_allclose(own, sign * np.array([0.6, 0.6, 0.7, 0.5, 0.5]), atol=1e-12)
 
 
@@ -154,6 +154,9 @@ def test_s_grpo_answers_one_thought_at_exits_in_order_and_at_its_end(policy):
     [
         (lambda: BRPO("late"), "prior must be one of uniform, linear, base"),
         (lambda: BRPO(baseline="both"), "baseline one of mixed, v1only, v2only, none"),
+        (lambda: IGPO(branches=0), "branches must be at least 1, got 0"),
+        (lambda: BRPO(branches=-1), "branches must be at least 1, got -1"),
+        (lambda: MIG(float("nan")), "alpha must be a number, got nan"),
         (lambda: SGRPO("all"), "counts must be exits or right, got 'all'"),
     ],
 )

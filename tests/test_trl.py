@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrt_lib.arms import GRPO, LengthPenalty, MRTOffline, STaR
+from mrt_lib.arms import BRPO, GRPO, SGRPO, LengthPenalty, MRTOffline, STaR
 from mrt_lib.arms.base import Policy, Rollout, stream
 from mrt_lib.arms.mrt import continued_rollouts, stale_prefixes
 from mrt_lib.engines.base import Sampling
@@ -166,9 +166,11 @@ BAD = {
     "cut thoughts masked": ({"mask_truncated_completions": True}, "'mask_truncated_completions': False"),
     "loss": ({"loss_type": "vespo"}, "loss_type must be one of .*'vespo'"),
     "stale policy": ({"arm": MRTOffline()}, "MRTOffline needs a stale policy"),
+    "whole groups": ({"arm": SGRPO()}, "SGRPO needs .*whole groups on one process"),
     "few problems": ({"problems": TRAIN[:2]}, "a batch takes 3 different problems, got 2"),
     "context": ({"max_completion_length": 2048}, "thinking_tokens=2046 does not fit.*context"),
     "no finite answers": ({"task": unanswerable()}, "lists no finite set of right answers"),
+    "no finite answers for a rival": ({"task": unanswerable(), "arm": BRPO()}, "lists no finite set"),
     "imitation": ({"arm": STaR()}, "STaR needs .*imitates a step of its own"),
     "two answers": ({"problems": TWINS}, "ask the same, answers differ"),
 }

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from mrt_lib.files import whole
 from mrt_lib.provenance import COMMIT_FILE, ROOT, git_commit
 from tools.environment import HOSTED, KEEP, MATHEMATICS, WHEELS, pinned_versions
 
@@ -47,15 +48,13 @@ def bundle(target: Path, models: Sequence[Path] = (), wheels: Path | None = None
         files |= {f"data/models/{model.resolve().name}/{name}": path for name, path in _inside(model)}
     files |= {f"{WHEELS}/{name}": path for name, path in _inside(wheels)} if wheels else {}
     changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(".part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+    with whole(target) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(_entry(COMMIT_FILE), git_commit(root) + (" with changes" if changed else "") + "\n")
         for name, path in sorted(files.items()):
             with path.open("rb") as source, archive.open(_entry(name), "w", force_zip64=True) as kept:
                 while block := source.read(2**22):
                     kept.write(block)
-    return part.replace(target)
+    return target
 
 
 def tracked(root: Path) -> list[str]:

@@ -6,16 +6,5 @@ from mrt_lib.arms.outcome import GRPO, GRPOExact, LengthPenalty
 from mrt_lib.arms.rivals import BRPO, DLER, IGPO, MIG, SGRPO
 from mrt_lib.arms.star import MRTSTaR, STaR
 
-__all__ = [
-    "BRPO",
-    "DLER",
-    "GRPO",
-    "IGPO",
-    "MIG",
-    "SGRPO",
-    "Arm",
-    "GRPOExact",
-    "ImitationArm",
-    "LengthPenalty",
-]
-__all__ += ["MRTExact", "MRTOffline", "MRTOnline", "MRTSTaR", "Policy", "Rollout", "STaR"]
+__all__ = ["BRPO", "DLER", "GRPO", "IGPO", "MIG", "SGRPO", "Arm", "GRPOExact", "ImitationArm"]
+__all__ += ["LengthPenalty", "MRTExact", "MRTOffline", "MRTOnline", "MRTSTaR", "Policy", "Rollout", "STaR"]

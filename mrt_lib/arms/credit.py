@@ -9,7 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from mrt_lib.arms.base import Rollout
-from mrt_lib.measure.progress import check_values, log_progress, progress, regret_to_go, to_tokens
+from mrt_lib.measure.progress import (
+    check_values,
+    kept_values,
+    log_progress,
+    progress,
+    regret_to_go,
+    to_tokens,
+)
 
 RULES = ("progress", "log_progress", "regret_to_go")
 
@@ -107,6 +114,11 @@ def groups(rollouts: Sequence[Rollout]) -> list[list[int]]:
     return list(members.values())
 
 
+def mixed_groups(rollouts: Sequence[Rollout]) -> list[bool]:
+    """For each group whether its rewards differ; in the others, silent ones, an outcome teaches nothing."""
+    return [len({rollouts[i].reward for i in members}) > 1 for members in groups(rollouts)]
+
+
 def describe(rollouts: Sequence[Rollout], horizon: int) -> dict[str, float]:
     """Means over rollouts; nan where an arm measures no values.
 
@@ -120,9 +132,8 @@ def describe(rollouts: Sequence[Rollout], horizon: int) -> dict[str, float]:
         entropy: minus the mean log-probability of the sampled tokens, in nats.
     """
     traces = [r.trace for r in rollouts]
-    values = [np.asarray(t.values) for t in traces if t.values]
-    kept = [v[np.minimum(np.arange(1, horizon + 1), len(v) - 1)] for v in values]
-    rewards = [[rollouts[i].reward for i in members] for members in groups(rollouts)]
+    values = [t.values for t in traces if t.values]
+    kept = [kept_values(v, horizon + 1)[1:] for v in values]
     sampled = [lp for t in traces for lp in (*t.thought_log_probs, *t.answer_log_probs)]
     return {
         "reward": _mean([r.reward for r in rollouts]),
@@ -132,7 +143,7 @@ def describe(rollouts: Sequence[Rollout], horizon: int) -> dict[str, float]:
         "thought_tokens": _mean([len(t.thought_ids) for t in traces]),
         "episodes": _mean([t.n_episodes for t in traces]),
         "finished": _mean([t.finished for t in traces]),
-        "silent_groups": _mean([len(set(own)) == 1 for own in rewards]),
+        "silent_groups": _mean([not own for own in mixed_groups(rollouts)]),
         "entropy": -_mean(sampled),
     }
 

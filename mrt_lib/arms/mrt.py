@@ -15,7 +15,8 @@ the progress bonus is implicit. "termination" is the recipe in the released code
     MRTOnline   J_j = mean correctness of G forced answers at c_j;  R_i in {0, 1}  (the authors' own re-run)
 
 C_e is the episode's own progress J_{e+1} - J_e (paper, Definition 6.1), its information gain (the same of
-log J), or regret-to-go, the policy gradient of normalised regret (derived in `mrt_lib.measure.progress`).
+log J), or regret-to-go, a variant of the credit of AnytimeReasoner (arXiv 2505.13438), which optimised
+the same area before (see `mrt_lib.measure.progress`).
 The re-run's own normalisation of C_e is not published; here it is centred per episode index within the group.
 """
 
@@ -29,7 +30,7 @@ import numpy as np
 
 from mrt_lib.arms.base import Policy, Rollout, repeat, stream
 from mrt_lib.arms.credit import check_credit, groups, outcome_alone, outcome_and_progress, spread
-from mrt_lib.arms.outcome import valued_rollouts
+from mrt_lib.arms.outcome import check_branches, valued_rollouts
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.traces import Trace
 
@@ -71,8 +72,7 @@ class MRTOnline:
 
     def __post_init__(self) -> None:
         check_credit(self.rule, self.alpha)
-        if self.branches < 1:
-            raise ValueError(f"branches must be at least 1, got {self.branches}")
+        check_branches(self.branches)
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """Think, answer, and value every prefix by sampling."""

@@ -80,6 +80,12 @@ def outcome_rollouts(policy: Policy, problems: Sequence[Problem], group: int, se
     ]
 
 
+def check_branches(branches: int | None) -> None:
+    """ValueError unless at least one answer is forced at each prefix; None is for exact values."""
+    if branches is not None and branches < 1:
+        raise ValueError(f"branches must be at least 1, got {branches}")
+
+
 def valued_rollouts(
     policy: Policy, problems: Sequence[Problem], group: int, seed: int, branches: int | None = None
 ) -> list[Rollout]:

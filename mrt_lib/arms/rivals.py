@@ -21,8 +21,7 @@
 `branches`: forced answers per prefix; None for exact values, with R = J_k and no sampled answer.
 """
 
-from __future__ import annotations
-
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -32,21 +31,31 @@ import numpy as np
 from mrt_lib.arms.base import Policy, Rollout, repeat, stream
 from mrt_lib.arms.credit import centre_by_episode, group_advantages, groups, outcome_alone, spread
 from mrt_lib.arms.mrt import cut
-from mrt_lib.arms.outcome import outcome_rollouts, valued_rollouts
-from mrt_lib.measure.progress import check_values
+from mrt_lib.arms.outcome import check_branches, outcome_rollouts, valued_rollouts
+from mrt_lib.measure.progress import check_values, kept_values
 from mrt_lib.tasks.base import Problem
 
-PRIORS = ("uniform", "linear", "base")
-BASELINES = ("mixed", "v1only", "v2only", "none")
+PRIORS, BASELINES = ("uniform", "linear", "base"), ("mixed", "v1only", "v2only", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Valued:
+    branches: int | None = None
+
+    def __post_init__(self) -> None:
+        check_branches(self.branches)
+
+    def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
+        """Think and value every prefix."""
+        return valued_rollouts(policy, problems, group, seed, self.branches)
 
 
 @dataclass(frozen=True)
-class BRPO:
+class BRPO(_Valued):
     """`prior` of the budgets: "uniform", "linear" in the budget, or "base", the last alone."""
 
     prior: str = "uniform"
     baseline: str = "mixed"
-    branches: int | None = None
 
     def __post_init__(self) -> None:
         if self.prior not in PRIORS or self.baseline not in BASELINES:
@@ -54,14 +63,11 @@ class BRPO:
                 f"prior must be one of {', '.join(PRIORS)} and baseline one of {', '.join(BASELINES)}, "
                 f"got {self.prior!r} and {self.baseline!r}"
             )
-
-    def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
-        """Think and value every prefix."""
-        return valued_rollouts(policy, problems, group, seed, self.branches)
+        super().__post_init__()
 
     def credit(self, rollouts: Sequence[Rollout], horizon: int) -> list[np.ndarray]:
         """Return-to-go over the budgets minus the baseline; 0 after the horizon."""
-        values = np.stack([_at_budgets(r, horizon) for r in rollouts])
+        values = np.stack([kept_values(r.trace.values, horizon + 1)[1:] for r in rollouts])
         prior = _prior(self.prior, horizon)
         to_go = _reverse_sums(prior * values)
         segments, v1, v2 = np.arange(horizon), _own_past(values) * _reverse_sums(prior), np.empty_like(to_go)
@@ -76,14 +82,8 @@ class BRPO:
 
 
 @dataclass(frozen=True)
-class IGPO:
+class IGPO(_Valued):
     """Return-to-go of the rise in the gold answer's probability."""
-
-    branches: int | None = None
-
-    def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
-        """Think and value every prefix."""
-        return valued_rollouts(policy, problems, group, seed, self.branches)
 
     def credit(self, rollouts: Sequence[Rollout], horizon: int) -> list[np.ndarray]:  # noqa: ARG002
         """What a turn and those after it earn, minus the group's mean at the same turn."""
@@ -96,16 +96,16 @@ class IGPO:
 
 
 @dataclass(frozen=True)
-class MIG:
+class MIG(_Valued):
     """`alpha`: weight of the gain over the watermark; `scale`: divide the outcome by its deviation."""
 
     alpha: float = 1.0
     scale: bool = True
-    branches: int | None = None
 
-    def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
-        """Think and value every prefix."""
-        return valued_rollouts(policy, problems, group, seed, self.branches)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not math.isfinite(self.alpha):
+            raise ValueError(f"alpha must be a number, got {self.alpha}")
 
     def credit(self, rollouts: Sequence[Rollout], horizon: int) -> list[np.ndarray]:  # noqa: ARG002
         """Outcome for every token, an episode's gain for its own."""
@@ -172,12 +172,6 @@ class SGRPO:
     def credit(self, rollouts: Sequence[Rollout], horizon: int) -> list[np.ndarray]:  # noqa: ARG002
         """The same advantage for every token up to an exit and of its answer."""
         return outcome_alone(rollouts, scale=False)
-
-
-def _at_budgets(rollout: Rollout, horizon: int) -> np.ndarray:
-    """J after 1 .. `horizon` episodes, a shorter thought keeping its last value, shape (horizon,)."""
-    values = check_values(rollout.trace.values)
-    return values[np.minimum(np.arange(1, horizon + 1), len(values) - 1)]
 
 
 def _prior(name: str, horizon: int) -> np.ndarray:

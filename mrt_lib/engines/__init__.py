@@ -1,4 +1,6 @@
 """Engines: Transformers everywhere, vLLM where it is installed."""
 
-from mrt_lib.engines.base import Generation, Sampling  # noqa: F401
-from mrt_lib.engines.transformers_engine import TransformersEngine as TransformersEngine
+from mrt_lib.engines.base import ColocatedEngine, Engine, Generation, Sampling
+from mrt_lib.engines.transformers_engine import TransformersEngine
+
+__all__ = ["ColocatedEngine", "Engine", "Generation", "Sampling", "TransformersEngine"]

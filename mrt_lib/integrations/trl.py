@@ -30,7 +30,7 @@ try:
 except ImportError as error:
     raise ImportError(f"MRTTrainer needs TRL ({error}): pip install 'mrt-lib[trl]'") from error
 
-from mrt_lib.arms import GRPOExact, MRTExact, MRTOffline
+from mrt_lib.arms import SGRPO, GRPOExact, MRTExact, MRTOffline
 from mrt_lib.arms.base import Arm, Policy, Rollout, stream
 from mrt_lib.arms.credit import describe
 from mrt_lib.engines.base import Engine, Generation, Sampling, cut_at_stop
@@ -218,7 +218,7 @@ def by_prompt(template: Template, problems: Sequence[Problem]) -> dict[str, Prob
 
 def check_settings(args: Any, arm: Arm, answer_tokens: int) -> None:
     """ValueError unless TRL's settings `args`, a GRPOConfig, fit the arm and the answers."""
-    if isinstance(arm, MRTOffline) or not hasattr(arm, "credit"):
+    if isinstance(arm, MRTOffline | SGRPO) or not hasattr(arm, "credit"):
         raise ValueError(
             f"{type(arm).__name__} needs a stale policy and whole groups on one process, or an arm that "
             "imitates a step of its own, which TRL has not; use mrt_lib.train, or MRTOnline or MRTExact here"
@@ -241,15 +241,20 @@ def check_problems(reasoner: Reasoner, task: Task, problems: Sequence[Problem], 
         raise ValueError("TRL keeps a vLLM of its own: load the reasoner with engine='transformers' here")
     if len(problems) < (batch := args.generation_batch_size // args.num_generations):
         raise ValueError(f"a batch takes {batch} different problems, got {len(problems)}; add or lower it")
-    if isinstance(arm, MRTExact | GRPOExact):
+    if _reads_values(arm):
         for problem in problems:
             right_answer_ids(reasoner, task, problem)
 
 
 def check_sharding(sharded: bool, use_vllm: bool, arm: Arm) -> None:
     """ValueError if the arm must run a model of which each process holds a part (FSDP, ZeRO-3)."""
-    if sharded and isinstance(arm, MRTExact | GRPOExact):
+    if sharded and _reads_values(arm):
         way = "which FSDP and ZeRO-3 shard; use DDP or ZeRO-1/2, or MRTOnline, whose values are sampled"
         raise ValueError(f"{type(arm).__name__} reads exact values from the whole model, {way}")
     if sharded and not use_vllm:
         raise ValueError("a model sharded by FSDP or ZeRO-3 generates with vLLM here: set use_vllm=True")
+
+
+def _reads_values(arm: Arm) -> bool:
+    """Whether the arm's values are exact: it always reads them, or has no `branches` to sample them from."""
+    return isinstance(arm, MRTExact | GRPOExact) or getattr(arm, "branches", 0) is None

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mrt_lib.engines.base import Sampling
+from mrt_lib.measure.progress import kept_values
 from mrt_lib.measure.prover import Prover
 from mrt_lib.measure.regret import normalised_regret, value_at
 from mrt_lib.reasoner import Reasoner
@@ -28,7 +29,7 @@ class Evaluation:
 
     def by_episode(self, episodes: int) -> np.ndarray:
         """J_0 .. J_episodes, shape (problems, rollouts, episodes + 1); a trace keeps its last J."""
-        rows = [np.asarray(t.values)[np.minimum(np.arange(episodes + 1), t.n_episodes)] for t in self.traces]
+        rows = [kept_values(t.values, episodes + 1) for t in self.traces]
         return np.array(rows).reshape(len(self.problems), self.rollouts, episodes + 1)
 
     def by_tokens(self, budgets: Sequence[int]) -> np.ndarray:

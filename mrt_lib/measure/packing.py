@@ -3,7 +3,8 @@
 The trunk is the prompt and the thought. At each prefix hangs a branch: the forced-termination text
 and, after it, one leaf per answer. A token sees the part of the trunk before its branch, its branch's
 forced text and its own leaf, so one pass gives what one pass per prefix and answer would. The trunk
-runs first, under plain causal attention; the branches follow on its keys and values::
+runs first, under plain causal attention; the branches follow on its keys and values. AnytimeReasoner (arXiv
+2505.13438) packs a trace and its sampled answers in this way for the update::
 
                  trunk          branch 0     branch 1
                  p p z z z z    f f a        f f a

@@ -118,6 +118,12 @@ def piecewise_constant(values: ArrayLike, answers: int) -> np.ndarray:
     return levels
 
 
+def kept_values(values: ArrayLike, prefixes: int) -> np.ndarray:
+    """J_0 .. of so many prefixes, shape (prefixes,); a shorter trace keeps its last value."""
+    own = check_values(values)
+    return own[np.minimum(np.arange(prefixes), len(own) - 1)]
+
+
 def check_values(values: ArrayLike, name: str = "values", ndim: int = 1) -> np.ndarray:
     """`values` as floats; ValueError unless non-empty, `ndim`-dimensional and all in [0, 1]."""
     array = np.asarray(values, dtype=float)

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mrt_lib.measure.progress import check_positive, check_values
+from mrt_lib.measure.progress import check_positive, check_values, kept_values
 from mrt_lib.measure.stats import Interval, bootstrap
 
 VOTES = (1, 2, 4, 8)
@@ -29,12 +29,11 @@ def cumulative_regret(values: ArrayLike, episodes: int, comparator: ArrayLike = 
     A trace of fewer `episodes`, a whole number >= 1, keeps its last value. `comparator`: its value after j
     episodes, one number (1 is the oracle) or at least `episodes` of them, `task.optimal_values(episodes)`.
     """
-    own, episodes = check_values(values), check_positive("episodes", episodes)
+    episodes = check_positive("episodes", episodes)
     best = check_values(comparator, "comparator", ndim=min(np.ndim(comparator), 1))
     if best.ndim and len(best) < episodes:
         raise ValueError(f"comparator must be one number or at least {episodes}, got {len(best)}")
-    kept = own[np.minimum(np.arange(episodes), len(own) - 1)]
-    return float(np.sum((best[:episodes] if best.ndim else best) - kept))
+    return float(np.sum((best[:episodes] if best.ndim else best) - kept_values(values, episodes)))
 
 
 def area(tokens: ArrayLike, values: ArrayLike, budget: int) -> float:

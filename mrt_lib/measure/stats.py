@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -70,7 +69,8 @@ def over_seeds(
     *samples: ArrayLike,
     seed: int,
     axes: tuple[str, ...] = ("seeds", "problems"),
-    **options: Any,
+    level: float = 0.95,
+    resamples: int = 2000,
 ) -> Interval:
     """Over training seeds and problems, crossed: samples of shape (seeds, problems, ...).
 
@@ -78,9 +78,9 @@ def over_seeds(
     seeds and, apart from them, problems; below 10 seeds `crossed_t` answers. The interval's `n` is the
     number of seeds. With `axes=("seeds",)` the samples have one number, or more, for every seed.
     """
-    if 1 < len(np.atleast_1d(samples[0] if samples else 0)) < FEW_SEEDS:
-        return crossed_t(statistic, *samples, axes=axes, level=options.get("level", 0.95))
-    return bootstrap(statistic, *samples, seed=seed, axes=axes, **options)
+    if len(_paired(samples, axes)[0]) < FEW_SEEDS:
+        return crossed_t(statistic, *samples, axes=axes, level=level)
+    return bootstrap(statistic, *samples, seed=seed, axes=axes, level=level, resamples=resamples)
 
 
 def crossed_t(

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from mrt_lib.arms.base import Policy, Rollout
-from mrt_lib.arms.credit import groups
+from mrt_lib.arms.credit import mixed_groups
 
 FEW = 0.05
 
@@ -39,12 +39,8 @@ def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int | Non
 
 
 def announce(rollouts: Sequence[Rollout]) -> None:
-    """Print what the first rollouts have to teach; warn where fewer than a twentieth of them do.
-
-    A group is mixed if its rewards are not all equal; in the others, silent ones, an outcome teaches nothing.
-    """
-    rewards = [{rollouts[i].reward for i in members} for members in groups(rollouts)]
-    mixed, ended = [len(own) > 1 for own in rewards], [r.trace.finished for r in rollouts if not r.stopped]
+    """Print what the first rollouts have to teach; warn where fewer than a twentieth of them do."""
+    mixed, ended = mixed_groups(rollouts), [r.trace.finished for r in rollouts if not r.stopped]
     print(
         f"before the first update: {sum(mixed)} of {len(mixed)} groups are mixed, "
         f"{sum(ended)} of {len(ended)} thoughts ended within the budget"

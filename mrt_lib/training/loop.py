@@ -106,7 +106,7 @@ class Trainer:
             arms.check_rollouts(self.rollouts, len(problems) * self.config.group)
             if number == self.config.budget(number).start:
                 check_budget(self.policy, self.rollouts, None if imitates else horizon)
-            if number == 0:
+            if number == 0 and not imitates:
                 announce(self.rollouts)
             kept = cast(ImitationArm, self.arm).keep(self.policy, self.rollouts, seed) if imitates else []
         updating = time.perf_counter()

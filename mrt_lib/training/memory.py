@@ -41,10 +41,9 @@ def check_fits(trainer: Trainer, free: Callable[[], int] | None = None) -> dict[
                 if isinstance(error, RuntimeError) and "memory" not in str(error):
                     raise
                 instead = ", or set gradient_checkpointing" if name == "updating" else ""
-                asked, why = f"{name} with {copies} of {most}", str(error).splitlines()[0]
+                why = f"rollouts at once does not fit into memory ({str(error).splitlines()[0]})"
                 way = f"reduce {knob}{instead}; then thinking_tokens, prompts x group, or the model"
-                why = f"rollouts at once does not fit into memory ({why})"
-                raise MemoryError(f"{asked} {why}: {way}") from error
+                raise MemoryError(f"{name} with {copies} of {most} {why}: {way}") from error
         start = max(start, found[name])
     trainer.optimizer.zero_grad(set_to_none=True)
     return found
