@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
@@ -349,3 +350,17 @@ def test_math_verify_does_not_swallow_a_lack_of_memory(tmp_path, monkeypatch):
     task = worker(tmp_path, monkeypatch, change)
     with pytest.warns(RuntimeWarning, match="memory"):
         assert not right(task, "\\pi", "3.5")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells it")
+def test_a_large_caller_keeps_its_grading_process(task):
+    assert right(task, "\\sqrt{2}", "\\frac{2}{\\sqrt{2}}")
+    held = bytearray(2**30 + 2**28)  # more than a grading process may keep
+    held[:: 2**12] = bytes([1]) * len(held[:: 2**12])
+    own = MathTask({"train": [{"question": "?", "answer": "1"}]}, deadline=5.0)
+    assert right(own, "\\sqrt{2}", "\\frac{2}{\\sqrt{2}}")
+    first = own.grader._worker
+    assert right(own, "\\sqrt{3}", "\\frac{3}{\\sqrt{3}}")
+    assert own.grader._worker is first
+    assert first.poll() is None
+    del held
