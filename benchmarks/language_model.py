@@ -29,8 +29,8 @@ from mrt_lib.arms.base import Policy, Rollout, repeat
 from mrt_lib.engines import Sampling, TransformersEngine
 from mrt_lib.files import write_json
 from mrt_lib.measure.prover import ExactProver, SampledProver
+from mrt_lib.models import hardware_dtype
 from mrt_lib.provenance import provenance
-from mrt_lib.reasoner import hardware_dtype
 from mrt_lib.tasks import Problem
 from mrt_lib.thoughts.traces import Trace
 from mrt_lib.training.lora import LoraSettings

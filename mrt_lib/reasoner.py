@@ -3,30 +3,23 @@
 import copy
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
-import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mrt_lib import adapters
 from mrt_lib.engines.base import Engine, Sampling, Stop, context_of, eos_ids
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.files import digest, grading, new_folder, settings_of, write_json
+from mrt_lib.models import find_model, load_model
 from mrt_lib.provenance import provenance
 from mrt_lib.tasks.base import Problem, Task
-from mrt_lib.thoughts.templates import Template, decode, encode, find_template, get_template, token_id
+from mrt_lib.thoughts.templates import Template, decode, encode, ending_ids, find_template, get_template
 from mrt_lib.thoughts.traces import Trace
 
-FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # whole, or in parts
-DTYPES = ("float32", "bfloat16", "float16")
 ENGINES = ("transformers", "vllm")
 TEMPLATE = "template.json"
 
@@ -172,7 +165,13 @@ class Reasoner:
 
     def ends(self, *texts: str) -> Stop:
         """What ends a generation: the tokens of these texts, and the model's own ends of text."""
-        return tuple((i,) for i in (*(token_id(self.tokenizer, text) for text in texts), *self.eos_ids))
+        spelt = [ids for text in texts if text for ids in ending_ids(self.tokenizer, text)]
+        return (*spelt, *((i,) for i in self.eos_ids))
+
+    def thought_end(self, ids: Sequence[int]) -> list[int]:
+        """The tokens at the end of `ids` that end a thought; none if it goes on."""
+        found = (end for end in self.ends(self.template.think_end) if tuple(ids[-len(end) :]) == end)
+        return list(next(found, ()))
 
     def cut(self, thought_ids: Sequence[int]) -> list[int]:
         """Ends of the episodes of a thought, in tokens, by the template's rule."""
@@ -277,12 +276,17 @@ class Reasoner:
                 adapters.save_adapter(self.adapter, filling, {**self.facts, "provenance": provenance()})
 
     def _longer(self, trace: Trace, ids: list[int], log_probs: list[float], finished: bool = False) -> Trace:
-        """The trace with new tokens, of which the last is the thought's end if `finished`."""
-        thought = trace.thought_ids + ids[: len(ids) - finished]
-        closed = not finished or ids[-1] == token_id(self.tokenizer, self.template.think_end)
-        log_probs = trace.thought_log_probs + log_probs
-        parts: Any = {"thought_ids": thought, "boundaries": self.cut(thought), "thought_log_probs": log_probs}
-        return replace(trace, finished=finished, eos_id=-1 if closed else ids[-1], **parts)
+        """The trace with new tokens, of which the last are the thought's end if `finished`."""
+        end = self.thought_end(ids) if finished else []
+        thought = trace.thought_ids + ids[: len(ids) - len(end)]
+        parts: Any = {"thought_ids": thought, "boundaries": self.cut(thought), "end_ids": end}
+        parts["thought_log_probs"] = trace.thought_log_probs + log_probs
+        return replace(trace, finished=finished, eos_id=self.own_end(end), **parts)
+
+    def own_end(self, end: Sequence[int]) -> int:
+        """The token of a thought's end if it is the model's own end of text, not the template's; else -1."""
+        closing = ending_ids(self.tokenizer, self.template.think_end) if self.template.think_end else ()
+        return -1 if not end or tuple(end) in closing else end[-1]
 
 
 def saved_template(folder: str | Path, name: str = "") -> Template | None:
@@ -304,75 +308,3 @@ def _base_of(folder: str | Path, base: str) -> str | Path:
         return find_model(base)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; if {folder}'s base lies elsewhere, say base=") from error
-
-
-def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer of a folder or hub name; errors as in `Reasoner.load`."""
-    folder = find_model(name)
-    # Transformers would quietly make up an empty tokenizer.
-    missing = [file for file in FILES if not (folder / file).is_file()]
-    if not any((folder / file).is_file() for file in WEIGHTS):
-        missing.append(WEIGHTS[0])
-    if missing:
-        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; `make base` trains the shipped models")
-    if dtype == "auto":
-        dtype, reason = hardware_dtype()
-        print(f"weights in {dtype}: {reason}")
-    check_dtype(dtype)
-    logging.disable_progress_bar()
-    load: Any = AutoModelForCausalLM.from_pretrained
-    try:
-        model, info = load(folder, dtype=getattr(torch, dtype), output_loading_info=True)
-    except SafetensorError as error:
-        raise ValueError(f"the weights in {folder} are damaged ({error}); get them again") from error
-    logging.enable_progress_bar()
-    if lost := sorted(info["missing_keys"]):
-        raise ValueError(f"{folder} has no weights for {len(lost)} parts of its model, such as {lost[0]}")
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
-
-
-def find_model(name: str | Path) -> Path:
-    """The folder of a model: `name` itself, or the hub's cache of "owner/model" or "owner/model@revision".
-
-    FileNotFoundError: no such folder, and the hub does not give it. Open models need no account.
-    """
-    if Path(name).is_dir():
-        return Path(name)
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", str(name)):
-        raise FileNotFoundError(f"no folder {name}, and a name on the hub looks like owner/model")
-    from huggingface_hub import snapshot_download
-
-    repository, _, revision = str(name).partition("@")
-    asked: Any = {"revision": revision or None, "allow_patterns": ["*.json", "*.safetensors"]}
-    try:
-        return Path(snapshot_download(repository, **asked))
-    except (OSError, ValueError) as error:
-        with suppress(OSError, ValueError):  # offline, a revision that is here may be refused above
-            return Path(snapshot_download(repository, **asked, local_files_only=True))
-        raise FileNotFoundError(f"no folder {name}, and the hub does not give it: {error}") from error
-
-
-def check_dtype(dtype: str) -> None:
-    """ValueError unless weights can be loaded in it."""
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype must be {', '.join(DTYPES)}, got {dtype!r}")
-
-
-def hardware_dtype() -> tuple[str, str]:
-    """`choose_dtype` for the GPU at hand, or for this CPU."""
-    if torch.cuda.is_available():
-        return choose_dtype(torch.cuda.get_device_capability())
-    features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return choose_dtype(None, bool(features.get("avx512_bf16") or features.get("amx_bf16")))
-
-
-def choose_dtype(capability: tuple[int, int] | None, cpu_bf16: bool = False) -> tuple[str, str]:
-    """The torch dtype's name and the reason, from the GPU's compute capability or None for a CPU."""
-    if capability is None:
-        name, has = ("bfloat16", "") if cpu_bf16 else ("float32", "no ")
-        return name, f"this CPU has {has}bf16 instructions"
-    name = f"sm{capability[0]}{capability[1]}"
-    if capability >= (8, 0):
-        return "bfloat16", f"{name} computes bf16 natively"
-    return "float16", f"{name} has no bf16, which starts at sm80"

@@ -11,7 +11,7 @@ import torch
 from packaging.requirements import Requirement
 from safetensors.numpy import save_file
 
-from mrt_lib.reasoner import choose_dtype
+from mrt_lib.models import choose_dtype
 from tools import environment
 from tools.environment import Check
 

@@ -16,7 +16,7 @@ PATH = ROOT / "notebooks" / "05_your_own_model.ipynb"
 NAME = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
 # What a T4 would choose, in sizes for a small model; what the hub would give.
 ELSEWHERE = """
-import mrt_lib.reasoner
+from mrt_lib import models, reasoner
 from dataclasses import replace
 from pathlib import Path
 from mrt_lib.tasks import MathTask
@@ -26,8 +26,8 @@ from tools import machine
 T4 = get_preset("t4")
 SMALL = replace(T4.config, learning_rate=1e-2, warmup=1, prompts=4, thinking_tokens={thinking})
 machine.choose = lambda: replace(T4, dtype="float32", config=SMALL)
-hub, find = {{"{name}": Path({model!r})}}, mrt_lib.reasoner.find_model
-mrt_lib.reasoner.find_model = lambda name: hub.get(str(name)) or find(name)
+hub, find = {{"{name}": Path({model!r})}}, models.find_model
+models.find_model = reasoner.find_model = lambda name: hub.get(str(name)) or find(name)
 MathTask.from_dataset = classmethod(lambda cls, name: cls.from_jsonl({files}))
 """
 

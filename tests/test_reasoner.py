@@ -14,7 +14,8 @@ from mrt_lib.adapters import FACTS
 from mrt_lib.arms import GRPO
 from mrt_lib.engines import Sampling
 from mrt_lib.engines.base import context_of
-from mrt_lib.reasoner import FILES, Reasoner, find_model
+from mrt_lib.models import FILES, find_model
+from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
 from mrt_lib.thoughts.templates import R1, TESTBED
 from mrt_lib.training.config import TrainConfig

@@ -173,7 +173,7 @@ def check_device() -> Check:
     try:
         import torch
 
-        from mrt_lib.reasoner import hardware_dtype
+        from mrt_lib.models import hardware_dtype
 
         if torch.cuda.is_available():
             torch.zeros(1, device="cuda")

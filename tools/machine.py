@@ -58,7 +58,7 @@ def why(preset: Preset) -> str:
     import torch
 
     from mrt_lib.engines.vllm_engine import TESTED
-    from mrt_lib.reasoner import hardware_dtype
+    from mrt_lib.models import hardware_dtype
     from mrt_lib.training.presets import choose_preset
 
     if not torch.cuda.is_available():

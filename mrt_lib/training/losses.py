@@ -12,7 +12,7 @@ pass, so micro-batches add up to the whole.
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -95,7 +95,9 @@ def kl_estimate(log_ratio: torch.Tensor) -> torch.Tensor:
     return log_ratio.exp() - log_ratio - 1
 
 
-def autocast(device: torch.device) -> AbstractContextManager:
-    """bf16 autocast on GPUs that compute it natively; fp32 elsewhere (faster on CPUs without AMX)."""
-    native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+def autocast(model: Any) -> AbstractContextManager:
+    """bf16 autocast on GPUs that compute it natively, and on a CPU for weights in bf16, whose fp32 adapters
+    then cost no more than the weights; fp32 elsewhere."""
+    device, half = model.device, model.dtype == torch.bfloat16
+    native = torch.cuda.get_device_capability(device) >= (8, 0) if device.type == "cuda" else half
     return torch.autocast(device.type, torch.bfloat16) if native else nullcontext()

@@ -14,8 +14,9 @@ import torch
 from packaging.specifiers import SpecifierSet
 
 from mrt_lib.engines.vllm_engine import TESTED
+from mrt_lib.models import check_dtype
 from mrt_lib.provenance import installed
-from mrt_lib.reasoner import ENGINES, Reasoner, check_dtype
+from mrt_lib.reasoner import ENGINES, Reasoner
 from mrt_lib.thoughts.templates import Template
 from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.lora import LoraSettings

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,11 @@ class Example:
     learn: list[bool]
     uniform: dict[int, list[int]] = field(default_factory=dict)
 
+    @property
+    def learnt(self) -> int:
+        """How many of its tokens the model learns to write; the first one follows nothing."""
+        return sum(self.learn[1:])
+
 
 @dataclass(frozen=True)
 class FinetuneConfig:
@@ -47,18 +53,45 @@ class FinetuneConfig:
     checkpoint_every: int = 200
 
 
+def token_loss(model: PreTrainedModel, batch: Sequence[Example]) -> torch.Tensor:
+    """Summed loss in nats of the tokens to be learnt."""
+    ids = pad_sequence([torch.tensor(e.ids) for e in batch], batch_first=True)
+    learn = pad_sequence([torch.tensor(e.learn) for e in batch], batch_first=True)
+    for row, example in zip(learn, batch, strict=True):
+        row[list(example.uniform)] = False
+    ids, labels = ids.to(model.device), ids.where(learn, -100).to(model.device)
+    # Padding stands on the right and attention is causal, so no mask is needed.
+    with autocast(model):
+        logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+    loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
+    equals = [
+        (row, place - 1, token, 1 / len(tokens))
+        for row, example in enumerate(batch)
+        for place, tokens in example.uniform.items()
+        for token in tokens
+    ]
+    if not equals:
+        return loss
+    columns = zip(*equals, strict=True)
+    row, place, token, weight = (torch.tensor(column, device=ids.device) for column in columns)
+    chosen = logits[row, place].log_softmax(-1).gather(1, token[:, None])
+    return loss - (weight * chosen[:, 0]).sum()
+
+
 def finetune(
     model: PreTrainedModel,
-    examples: Callable[[int], Sequence[Example]],
+    examples: Callable[[int], Sequence[Any]],
     config: FinetuneConfig,
     folder: str | Path | None = None,
     report: Callable[[dict[str, float]], None] = lambda _: None,
+    summed_loss: Callable[[PreTrainedModel, Sequence[Any]], torch.Tensor] = token_loss,
 ) -> list[dict[str, float]]:
     """Fine-tune `model`, or its adapters, in place on `examples(step)` for step 0 .. steps - 1.
 
     `examples` must be a function of the step alone: a killed run is continued from the newest
     checkpoint in `folder` and ends in the same weights. Without a folder nothing is kept on the way.
-    ValueError for the folder of another run: other settings, weights or first examples.
+    ValueError for the folder of another run: other settings, weights or first examples. Examples of another
+    kind come with their own `summed_loss` and, like `Example`, say their `ids` and how much is `learnt`.
 
     Gives a row per step: step, loss (nats per learnt token), tokens, learning_rate, seconds.
     """
@@ -80,7 +113,7 @@ def finetune(
             rate = warmup_cosine(step, config.steps, config.warmup, config.learning_rate)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss, tokens = _accumulate(model, examples(step), config.micro_batch_tokens)
+            loss, tokens = _accumulate(model, examples(step), config.micro_batch_tokens, summed_loss)
             torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -94,40 +127,18 @@ def finetune(
     return log
 
 
-def _accumulate(model: PreTrainedModel, examples: Sequence[Example], max_tokens: int) -> tuple[float, int]:
-    learnt = sum(sum(e.learn[1:]) for e in examples)
+def _accumulate(
+    model: PreTrainedModel, examples: Sequence[Any], max_tokens: int, summed_loss: Callable[..., torch.Tensor]
+) -> tuple[float, int]:
+    learnt = sum(e.learnt for e in examples)
     if learnt == 0:
         raise ValueError("no example of this step has a token to learn")
     total = 0.0
     for batch in by_length([len(e.ids) for e in examples], max_tokens):
-        loss = _summed_loss(model, [examples[i] for i in batch]) / learnt
+        loss = summed_loss(model, [examples[i] for i in batch]) / learnt
         loss.backward()
         total += float(loss.detach())
     return total, sum(len(e.ids) for e in examples)
-
-
-def _summed_loss(model: PreTrainedModel, batch: Sequence[Example]) -> torch.Tensor:
-    ids = pad_sequence([torch.tensor(e.ids) for e in batch], batch_first=True)
-    learn = pad_sequence([torch.tensor(e.learn) for e in batch], batch_first=True)
-    for row, example in zip(learn, batch, strict=True):
-        row[list(example.uniform)] = False
-    ids, labels = ids.to(model.device), ids.where(learn, -100).to(model.device)
-    # Padding stands on the right and attention is causal, so no mask is needed.
-    with autocast(model.device):
-        logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
-    loss = cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
-    equals = [
-        (row, place - 1, token, 1 / len(tokens))
-        for row, example in enumerate(batch)
-        for place, tokens in example.uniform.items()
-        for token in tokens
-    ]
-    if not equals:
-        return loss
-    columns = zip(*equals, strict=True)
-    row, place, token, weight = (torch.tensor(column, device=ids.device) for column in columns)
-    chosen = logits[row, place].log_softmax(-1).gather(1, token[:, None])
-    return loss - (weight * chosen[:, 0]).sum()
 
 
 def warmup_cosine(step: int, steps: int, warmup: int, peak: float) -> float:

@@ -14,7 +14,6 @@ from torch.utils.checkpoint import checkpoint
 from mrt_lib.arms.base import Rollout, check_advantages
 from mrt_lib.engines.base import by_length
 from mrt_lib.reasoner import Reasoner
-from mrt_lib.thoughts.templates import token_id
 from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.lora import Learner
 from mrt_lib.training.losses import autocast, policy_loss, rollout_weights
@@ -61,9 +60,7 @@ def token_row(reasoner: Reasoner, rollout: Rollout, advantages: np.ndarray) -> T
         places.append(thought)
     elif trace.answer_ids or trace.finished:
         ids += [*closing, *trace.answer_ids]
-        if trace.finished:
-            end = token_id(reasoner.tokenizer, reasoner.template.think_end)
-            places.append(thought + closing.index(end))
+        places += range(thought, thought + trace.end_tokens)
         places += range(thought + len(closing), len(ids))
     generated = np.zeros(len(ids), dtype=bool)
     columns = np.zeros((2, len(ids)))
@@ -192,7 +189,7 @@ def token_log_probs(
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
     head, targets = plain.get_output_embeddings(), ids[:, 1:]
     vocabulary = head.weight.shape[0]
-    with autocast(ids.device):
+    with autocast(plain):
         if targets.numel() * vocabulary <= LOGITS or any(hasattr(plain.config, name) for name in OWN_LOGITS):
             return _chosen(model(input_ids=ids, use_cache=False).logits[:, :-1], targets, temperature)
         hidden = plain.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]

@@ -1,0 +1,1 @@
+"""Problems and thoughts in plain English, for a pretrained language model."""

