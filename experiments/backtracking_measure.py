@@ -10,11 +10,12 @@ from mrt_lib import Reasoner, TrainConfig
 from mrt_lib.engines import Sampling
 from mrt_lib.measure.evaluation import Evaluation, evaluate
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.test_time import Linearised, MajorityAtK, Solver, draw
+from mrt_lib.test_time import MajorityAtK, Solver, draw
 from recipes.backtracking.base import ANSWER_TOKENS, AROUND, CONTEXT, TASK
 from recipes.backtracking.checks import skills
 from recipes.backtracking.evaluation import by_attempt, ways_back
 from recipes.backtracking.text import newest_in_full
+from recipes.streams import Linearised
 
 BUDGET = AROUND + CONTEXT
 TIMES = (1, 2, 4, 8)

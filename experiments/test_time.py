@@ -20,10 +20,7 @@ from mrt_lib.files import sha256
 from mrt_lib.provenance import provenance
 from mrt_lib.tasks import Problem, RootSearch
 from mrt_lib.test_time import (
-    Beam,
     BestOfN,
-    BudgetForcing,
-    Linearised,
     MajorityAtK,
     Method,
     Outcome,
@@ -36,6 +33,8 @@ from mrt_lib.test_time import (
     stopped,
 )
 from mrt_lib.thoughts.traces import Trace
+from recipes.beam import Beam
+from recipes.streams import BudgetForcing, Linearised
 from recipes.verifier import (
     Verifier,
     VerifierSettings,

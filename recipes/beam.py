@@ -11,7 +11,6 @@ from mrt_lib.engines.base import Generation
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem
 from mrt_lib.test_time.base import Outcome, Scorer, Solver
-from mrt_lib.thoughts.templates import token_id
 from mrt_lib.thoughts.traces import Trace
 
 
@@ -102,12 +101,12 @@ def _child(reasoner: Reasoner, beam: _Beam, generation: Generation) -> _Beam:
     """
     ids, ended = beam.ids + generation.token_ids, generation.finish == "stop"
     log_probs = beam.trace.thought_log_probs + beam.log_probs + generation.log_probs
-    closed = ended and ids[-1] == token_id(reasoner.tokenizer, reasoner.template.think_end)
-    finished = closed or (ended and ids[-1] in reasoner.eos_ids)
+    closing = reasoner.thought_end(ids) if ended else []
+    finished = bool(closing)
     later = (b for b in reasoner.cut(ids) if b > len(beam.trace.thought_ids))
-    end = len(ids) - 1 if ended else next(later)
-    whole = replace(beam.trace, thought_ids=ids[:end], boundaries=reasoner.cut(ids[:end]))
-    eos_id = ids[-1] if finished and not closed else -1
-    trace = replace(whole, finished=finished, eos_id=eos_id, thought_log_probs=log_probs[: end + finished])
+    end = len(ids) - max(1, len(closing)) if ended else next(later)
+    own: Any = {"thought_ids": ids[:end], "boundaries": reasoner.cut(ids[:end]), "finished": finished}
+    own |= {"end_ids": closing, "eos_id": reasoner.own_end(closing)}
+    trace = replace(beam.trace, thought_log_probs=log_probs[: end + len(closing)], **own)
     kept = len(ids) if ended and not finished else end
     return _Beam(trace, ids[end:kept], log_probs[end:kept])

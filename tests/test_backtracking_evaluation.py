@@ -11,7 +11,7 @@ from mrt_lib.engines import Generation, Sampling
 from mrt_lib.measure.evaluation import Evaluation
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
-from mrt_lib.test_time import Linearised, Solver
+from mrt_lib.test_time import Solver
 from mrt_lib.thoughts.templates import TESTBED, encode
 from mrt_lib.thoughts.traces import Trace
 from recipes.backtracking.arm import MRTBacktrack, information_gains
@@ -19,6 +19,7 @@ from recipes.backtracking.base import build_model, build_tokenizer
 from recipes.backtracking.evaluation import WayBack, by_attempt, ways_back
 from recipes.backtracking.subset_sum import SubsetSum
 from recipes.backtracking.text import is_backtrack, newest_in_full
+from recipes.streams import Linearised
 
 TASK, TOKENIZER = SubsetSum(4), build_tokenizer()
 MODEL = build_model(TOKENIZER, 0)  # random weights

@@ -14,13 +14,14 @@ from mrt_lib.engines.base import eos_ids
 from mrt_lib.measure.prover import ExactProver, SampledProver, right_answer_ids
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
-from mrt_lib.test_time import Beam, OwnValue, Solver
+from mrt_lib.test_time import OwnValue, Solver
 from mrt_lib.test_time.base import sampled_tokens
 from mrt_lib.thoughts.templates import R1_SHORT, TESTBED, encode, token_id
 from mrt_lib.thoughts.traces import Trace, load_traces, save_traces
 from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.loop import Trainer, run
 from mrt_lib.training.updates import token_log_probs, token_row
+from recipes.beam import Beam
 from recipes.reference import SeparateProver
 from tests.small_training import SETTINGS, trainer
 from tests.test_prover import SeveralAnswers, some_traces

@@ -14,10 +14,7 @@ from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
 from mrt_lib.test_time import (
-    Beam,
     BestOfN,
-    BudgetForcing,
-    Linearised,
     MajorityAtK,
     OracleValue,
     Outcome,
@@ -33,6 +30,8 @@ from mrt_lib.test_time.base import sampled_tokens
 from mrt_lib.test_time.samples import expected_best
 from mrt_lib.thoughts.templates import TESTBED, decode, encode
 from mrt_lib.thoughts.traces import Trace
+from recipes.beam import Beam
+from recipes.streams import BudgetForcing, Linearised
 
 TASK = RootSearch(31)
 PROBLEM = TASK.problem(7, 3)

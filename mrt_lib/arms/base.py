@@ -43,7 +43,7 @@ class Rollout:
     @property
     def tokens(self) -> int:
         """Thought, the thought's own end and answer: what the policy can have written."""
-        return len(self.trace.thought_ids) + self.trace.finished + len(self.trace.answer_ids)
+        return len(self.trace.thought_ids) + self.trace.end_tokens + len(self.trace.answer_ids)
 
 
 class Arm(Protocol):

@@ -80,14 +80,14 @@ def spread(rollout: Rollout, outcome: float, decisions: np.ndarray | None = None
     """One advantage per token of the rollout, shape (tokens,).
 
     The outcome's advantage goes to every token, a decision's to the tokens of its episode or to the
-    token that ends the thought.
+    tokens that end the thought.
     """
     trace = rollout.trace
     advantages = np.full(rollout.tokens, float(outcome))
     if decisions is not None:
         k, n = trace.n_episodes, len(trace.thought_ids)
         advantages[:n] += to_tokens(decisions[:k], trace.boundaries)
-        advantages[n : n + trace.finished] += decisions[k:]
+        advantages[n : n + trace.end_tokens] += decisions[k:]
     return advantages
 
 

@@ -2,6 +2,4 @@
 
 # ruff: noqa: F401
 from mrt_lib.test_time.base import Method, OracleValue, Outcome, OwnValue, Scorer, Scores, Solver, stopped
-from mrt_lib.test_time.beam import Beam
 from mrt_lib.test_time.samples import BestOfN, MajorityAtK, PassAtK, Samples, StopAndVote, draw
-from mrt_lib.test_time.streams import BudgetForcing, Linearised

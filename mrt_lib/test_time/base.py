@@ -98,7 +98,7 @@ class Method(Protocol):
 
 def sampled_tokens(trace: Trace) -> int:
     """Thought, its own end and answer."""
-    return len(trace.thought_ids) + trace.finished + len(trace.answer_ids)
+    return len(trace.thought_ids) + trace.end_tokens + len(trace.answer_ids)
 
 
 def stopped(trace: Trace, episodes: int) -> Trace:

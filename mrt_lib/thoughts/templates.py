@@ -6,15 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mrt_lib.thoughts.episodes import cut_at_marker, cut_at_openers
+from mrt_lib.thoughts.episodes import PARAGRAPHS, cut_at_marker, cut_at_openers, cut_every
 from mrt_lib.thoughts.traces import Trace
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 BOX = "\\boxed{"
+BOXED = "\nPlease reason step by step, and put your final answer within \\boxed{}."
+THINK = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>"))
 SPACES = ("▁", "Ġ")  # what a token's name begins with if its text begins with a space
 
 
@@ -25,16 +27,20 @@ class Template:
     Attributes:
         name: the key in `TEMPLATES`.
         prompt: layout with the one placeholder `{question}`, up to the open thinking block.
-        think_end: the token that closes a thought.
+        think_end: the text that closes a thought; "" where the model's own end of text alone does.
         separator: between a prefix of a thought and `forced_answer`, unless the prefix is empty or ends so.
         forced_answer: appended to a prefix of a thought to make the model answer now (mu).
-        finished_answer: appended instead when the model itself has closed the thought.
-        answer_end: the token that ends an answer.
+        finished_answer: instead, where the model itself has closed the thought: `think_end` and what follows.
+        answer_end: the text that ends an answer.
         boxed_answer: the answer is the last `\\boxed{}`; otherwise it is the whole text. Where
             `forced_answer` itself ends in an open `\\boxed{`, it is what stands before its brace.
         episode_marker: token that opens every episode, or "" where `openers` decide.
-        openers: a step that starts with one of these may open an episode.
+        openers: a step that starts with one of these may open an episode; any step if there are none.
         continue_markers: texts that reopen a closed thought (budget forcing), in rotation.
+        steps: what lies between two steps, a regular expression: `mrt_lib.thoughts.episodes.PARAGRAPHS`,
+            LINES or SENTENCES.
+        min_steps: least steps of an episode.
+        episode_tokens: cut every so many tokens instead; 0 for not.
     """
 
     name: str
@@ -48,11 +54,17 @@ class Template:
     episode_marker: str
     openers: tuple[str, ...]
     continue_markers: tuple[str, ...]
+    steps: str = PARAGRAPHS
+    min_steps: int = 3
+    episode_tokens: int = 0
 
     def __post_init__(self) -> None:
         if self.prompt.count("{question}") != 1:
             own = f"template {self.name!r}: prompt"
             raise ValueError(f"{own} must hold {{question}} once, got {self.prompt!r}")
+        if not self.finished_answer.startswith(self.think_end):
+            own = f"template {self.name!r}: finished_answer must begin with think_end, {self.think_end!r}"
+            raise ValueError(f"{own}, got {self.finished_answer!r}")
 
     @property
     def leads_to_answer(self) -> bool:
@@ -60,16 +72,18 @@ class Template:
         return not self.boxed_answer or self.forced_answer.endswith(BOX)
 
     def check(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """ValueError unless the tokenizer has every single token that the template relies on."""
-        if missing := self._missing(tokenizer):
-            fitting = [name for name, known in TEMPLATES.items() if not known._missing(tokenizer)]
+        """ValueError unless the tokenizer has every single token that the template relies on: the episode
+        marker, and ends that are written like special tokens, "<...>", other than think_end."""
+        marks = [self.episode_marker, self.answer_end if self.answer_end.startswith("<") else ""]
+        if missing := _split(tokenizer, marks):
+            fitting = [name for name, known in TEMPLATES.items() if known.fits(tokenizer)]
             lack = f"the tokenizer lacks {missing} as single tokens, which template {self.name!r} needs"
             fit = f"known templates that fit: {fitting or 'none'}"
             raise ValueError(f"{lack}; {fit}; or give a Template with the model's own texts")
 
-    def _missing(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-        needed = [self.think_end, self.answer_end, self.episode_marker]
-        return [text for text in needed if text and len(_ids(tokenizer, text)) != 1]
+    def fits(self, tokenizer: PreTrainedTokenizerBase) -> bool:
+        """Whether marker and ends are single tokens, as those of a model that the template was made for."""
+        return not _split(tokenizer, [self.think_end, self.answer_end, self.episode_marker])
 
     def prompt_ids(self, tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
         """Tokens up to the open thinking block, with a BOS where the tokenizer itself adds one and the prompt
@@ -88,7 +102,8 @@ class Template:
     def closing_ids(self, tokenizer: PreTrainedTokenizerBase, trace: Trace, j: int) -> list[int]:
         """Tokens that end the thought at prefix j: forced, unless the model itself has closed it there."""
         if trace.finished and trace.eos_id < 0 and j == trace.n_episodes:
-            return encode(tokenizer, self.finished_answer)
+            end = trace.end_ids or encode(tokenizer, self.think_end)
+            return [*end, *encode(tokenizer, self.finished_answer.removeprefix(self.think_end))]
         last = trace.prefix(j)[-4:] if j and self.separator else []
         tail = "".join(_within(tokenizer, [i]) for i in last) if last else self.separator
         gap = "" if tail.endswith(self.separator) else self.separator
@@ -102,8 +117,10 @@ class Template:
         """
         if self.episode_marker:
             return cut_at_marker(thought_ids, token_id(tokenizer, self.episode_marker))
+        if self.episode_tokens:
+            return cut_every(len(thought_ids), self.episode_tokens)
         pieces = {i: _within(tokenizer, [i]) for i in set(thought_ids)}
-        return cut_at_openers([pieces[i] for i in thought_ids], self.openers)
+        return cut_at_openers([pieces[i] for i in thought_ids], self.openers, self.min_steps, self.steps)
 
     def parse_answer(self, text: str) -> str:
         """The answer in the text after the thought; "" where there is none to read."""
@@ -140,19 +157,16 @@ TESTBED = Template(
 # model's own end it writes a newline, because it works on stripped texts, where here the thought's tokens
 # stand as they were sampled. The prompt is DeepSeek-R1's recommended one; the released scripts send
 # the bare problem.
+TIME_IS_UP = (
+    "Time is up.\n\nGiven the time I've spent and the approaches I've tried, I should stop "
+    "thinking and formulate a final answer based on what I already have."
+)
 R1 = Template(
     name="r1",
-    prompt=(
-        "<｜User｜>{question}\nPlease reason step by step, and put your final answer within "
-        "\\boxed{}.<｜Assistant｜><think>\n"
-    ),
+    prompt=f"<｜User｜>{{question}}{BOXED}<｜Assistant｜><think>\n",
     think_end="</think>",
     separator="\n\n",
-    forced_answer=(
-        "Time is up.\n\nGiven the time I've spent and the approaches I've tried, I should stop "
-        "thinking and formulate a final answer based on what I already have.\n</think>\n\n"
-        "**Step-by-Step Explanation and Answer:**\n\n1. **"
-    ),
+    forced_answer=f"{TIME_IS_UP}\n</think>\n\n**Step-by-Step Explanation and Answer:**\n\n1. **",
     finished_answer="</think>",
     answer_end="<｜end▁of▁sentence｜>",
     boxed_answer=True,
@@ -176,7 +190,7 @@ R1 = Template(
 R1_SHORT = replace(
     R1,
     name="r1_short",
-    forced_answer=f"{R1.forced_answer.split(R1.think_end)[0]}</think>\n\n**Final Answer**\n{BOX}",
+    forced_answer=f"{TIME_IS_UP}\n</think>\n\n**Final Answer**\n{BOX}",
     finished_answer=f"</think>\n\n**Final Answer**\n{BOX}",
     answer_end="}",
 )
@@ -192,12 +206,46 @@ def get_template(name: str) -> Template:
 
 
 def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
-    """The first known template whose tokens the tokenizer has; ValueError if none fits."""
+    """The first known template whose tokens the tokenizer has, else one made from its chat template.
+
+    ValueError if there is neither.
+    """
     for template in TEMPLATES.values():
-        if not template._missing(tokenizer):
+        if template.fits(tokenizer):
             return template
-    known = f"none of the templates {sorted(TEMPLATES)} fits this tokenizer"
-    raise ValueError(f"{known}; give a Template with the model's own texts")
+    return chat_template(tokenizer)
+
+
+def chat_template(tokenizer: PreTrainedTokenizerBase) -> Template:
+    """The template of a chat model: its own turns, think tokens where its chat template writes them, else a
+    chain of thought that ends with the turn; a forced answer in a box.
+
+    ValueError without a chat template, or for one that does not give back a question as it was.
+    """
+    if not tokenizer.chat_template:
+        known = f"none of the templates {sorted(TEMPLATES)} fits this tokenizer, and it has no chat template"
+        raise ValueError(f"{known}; give a Template with the model's own texts")
+    asked = [{"role": "user", "content": "{question}" + BOXED}]
+    kept: Any = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": True}
+    try:
+        prompt = str(tokenizer.apply_chat_template(asked, **kept))
+    except Exception as error:  # whatever a template raises
+        way = "give a Template with the model's own texts"
+        raise ValueError(f"the chat template takes no single question ({error}); {way}") from error
+    opened, closed = next((p for p in THINK if p[1] in str(tokenizer.chat_template)), ("", ""))
+    if opened and not prompt.rstrip().endswith(opened):
+        prompt += f"{opened}\n"
+    box = f"{closed}\n\n**Final Answer**\n{BOX}"
+    return replace(
+        R1_SHORT,
+        name="chat",
+        prompt=prompt,
+        think_end=closed,
+        forced_answer=f"{TIME_IS_UP}\n{box}" if closed else box.lstrip(),
+        finished_answer=box,
+        openers=R1.openers if closed else (),
+        min_steps=3 if closed else 1,
+    )
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -217,6 +265,15 @@ def token_id(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     if len(ids) != 1:
         raise ValueError(f"{text!r} is {len(ids)} tokens for this tokenizer, expected one")
     return ids[0]
+
+
+def ending_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[tuple[int, ...], ...]:
+    """The token sequences whose text ends with `text`, as a model may write it, the plain one first.
+
+    What is no special token may share its first token with what stands before it, and its last with white
+    space after it.
+    """
+    return _endings(tokenizer, len(tokenizer), text)
 
 
 def last_boxed(text: str) -> str:
@@ -250,6 +307,24 @@ def _known(tokenizer: PreTrainedTokenizerBase, text: str, ids: Sequence[int]) ->
     if tokenizer.unk_token_id in ids and str(tokenizer.unk_token) not in text:
         raise ValueError(f"the tokenizer has no token for a part of {text!r}")
     return ids
+
+
+def _split(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[str]:
+    """Those of the texts that are not a single token."""
+    return [text for text in texts if text and len(_ids(tokenizer, text)) != 1]
+
+
+@lru_cache(maxsize=64)
+def _endings(tokenizer: PreTrainedTokenizerBase, size: int, text: str) -> tuple[tuple[int, ...], ...]:
+    plain = _encoded(tokenizer, size, text)
+    if len(plain) == 1:
+        return (plain,)
+    names = tokenizer.get_vocab()
+    first, last = (str(name) for name in tokenizer.convert_ids_to_tokens([plain[0], plain[-1]]))
+    firsts = [plain[0], *sorted(i for name, i in names.items() if name.endswith(first) and name != first)]
+    after = [(i, name.removeprefix(last)) for name, i in names.items() if name.startswith(last)]
+    lasts = [plain[-1], *sorted(i for i, rest in after if rest and not rest.strip("ĠĊĉč▁ \n\t\r"))]
+    return tuple((one, *plain[1:-1], other) for one in firsts for other in lasts)
 
 
 @lru_cache(maxsize=1024)  # provers ask for the same few texts at every prefix

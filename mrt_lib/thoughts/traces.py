@@ -18,13 +18,14 @@ class Trace:
         thought_ids: the thought, without the token that closes it.
         boundaries: number of thought tokens at the end of each episode, strictly increasing; the last one is
             the whole thought. Empty for an empty thought.
-        finished: the model ended the thought itself (False: the budget cut it).
+        finished: the model ended the thought itself (False: the budget cut it), with `end_ids`.
         answer_ids: the answer, after the thought was closed by the model or by force.
-        thought_log_probs: log-probability of each thought token and of the one that ended it if `finished`,
+        thought_log_probs: log-probability of each thought token and of those that ended it if `finished`,
             under the distribution it was sampled from.
         answer_log_probs: the same for the answer.
         values: J_0 .. J_k, the meta-prover's value at each prefix; empty until a prover ran.
         eos_id: the model's own end-of-text token if the thought ended with that, unclosed; -1 otherwise.
+        end_ids: the tokens that ended the thought; empty if the budget did, and in files older than this.
     """
 
     problem_id: str
@@ -37,6 +38,7 @@ class Trace:
     answer_log_probs: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     eos_id: int = -1
+    end_ids: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         ends = [0, *self.boundaries]
@@ -48,6 +50,11 @@ class Trace:
     def n_episodes(self) -> int:
         """Number of episodes k; the trace has k + 1 prefixes c_0 .. c_k."""
         return len(self.boundaries)
+
+    @property
+    def end_tokens(self) -> int:
+        """How many tokens the model spent on ending the thought."""
+        return len(self.end_ids) or int(self.finished)
 
     def prefix(self, j: int) -> list[int]:
         """c_j: the prompt and the first j episodes; IndexError unless 0 <= j <= k."""
@@ -74,9 +81,10 @@ def save_traces(path: str | Path, traces: Sequence[Trace]) -> None:
 
 
 def load_traces(path: str | Path) -> list[Trace]:
-    """Read traces written by `save_traces`, those without `eos_id` too; FileNotFoundError without a file.
+    """Read traces written by `save_traces`, also before they told how they ended.
 
-    ValueError if it is not Parquet or damaged, or a column is missing, of the wrong type or has empty cells.
+    FileNotFoundError without a file; ValueError if it is not Parquet or damaged, or a column is missing, of
+    the wrong type or has empty cells.
     """
     import pyarrow
     import pyarrow.parquet
@@ -87,8 +95,10 @@ def load_traces(path: str | Path) -> list[Trace]:
         table = pyarrow.parquet.read_table(path, page_checksum_verification=True)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} is no readable Parquet file: {error}") from None
-    if "eos_id" not in table.column_names:  # written before there was one
-        table = table.append_column("eos_id", pyarrow.array([-1] * len(table), pyarrow.int32()))
+    for name, missing in (("eos_id", -1), ("end_ids", [])):
+        if name not in table.column_names:
+            column = pyarrow.array([missing] * len(table), _schema().field(name).type)
+            table = table.append_column(name, column)
     for name, expected in zip(_schema().names, _schema().types, strict=True):
         if name not in table.column_names:
             raise ValueError(f"{path}: column {name!r} is missing")
@@ -104,6 +114,6 @@ def _schema() -> Any:
 
     ints, floats = pa.list_(pa.int32()), pa.list_(pa.float64())
     types = {"problem_id": pa.string(), "finished": pa.bool_(), "eos_id": pa.int32()}
-    types |= dict.fromkeys(("prompt_ids", "thought_ids", "boundaries", "answer_ids"), ints)
+    types |= dict.fromkeys(("prompt_ids", "thought_ids", "boundaries", "answer_ids", "end_ids"), ints)
     types |= dict.fromkeys(("thought_log_probs", "answer_log_probs", "values"), floats)
     return pa.schema([(f.name, types[f.name]) for f in fields(Trace)])
