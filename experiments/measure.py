@@ -13,6 +13,7 @@ from mrt_lib.measure.evaluation import Evaluation, assess, evaluate
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.tasks import SHIPPED, Problem, RootSearch
 from recipes.root_search.checks import skills
+from recipes.streams import force_on
 
 EPISODE_TOKENS = 11
 ANSWER_TOKENS = 2.0
@@ -106,7 +107,7 @@ def _forced(reasoner: Reasoner, task: RootSearch, found: Evaluation) -> Evaluati
     """The first trace of every problem with budget forcing, to the same thinking budget."""
     engine = TransformersEngine(reasoner.model, FORCED_BATCH_TOKENS)
     small = Reasoner(reasoner.model, reasoner.tokenizer, reasoner.template, engine)
-    traces = small.force_on(found.traces[:: found.rollouts], _thinking(EPISODES), EXTENSIONS)
+    traces = force_on(small, found.traces[:: found.rollouts], _thinking(EPISODES), EXTENSIONS)
     return assess(reasoner, _prover(reasoner, task), found.problems, traces, ANSWER_TOKENS)
 
 

@@ -16,8 +16,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer of a folder or hub name, or of a folder with one GGUF file, whose weights are
-    dequantised; errors as in `Reasoner.load`."""
+    """Model and tokenizer of a folder with safetensors or one GGUF file, or hub name; see `Reasoner.load`."""
     folder = find_model(name)
     quantised = [] if (folder / FILES[0]).is_file() else sorted(folder.glob("*.gguf"))
     # Transformers would quietly make up an empty tokenizer.

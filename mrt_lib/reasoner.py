@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -208,7 +207,7 @@ class Reasoner:
         asked = replace(sampling, max_new_tokens=max([1, *rooms]), stop=stop)
         prompts = [t.prompt_ids + t.thought_ids for t in traces]
         pairs = zip(traces, self.engine.generate(prompts, asked, rooms, progress), strict=True)
-        return [self._longer(t, g.token_ids, g.log_probs, g.finish == "stop") for t, g in pairs]
+        return [self.grown(t, g.token_ids, g.log_probs, g.finish == "stop") for t, g in pairs]
 
     def answer(self, traces: Sequence[Trace], sampling: Sampling, progress: bool = False) -> list[Trace]:
         """The traces with an answer of at most `sampling.max_new_tokens` tokens each.
@@ -224,37 +223,6 @@ class Reasoner:
     def answering(self, sampling: Sampling) -> Sampling:
         """The same sampling, ended by the end of an answer or of all text."""
         return replace(sampling, stop=self.ends(self.template.answer_end))
-
-    def force_on(self, traces: Sequence[Trace], sampling: Sampling, extensions: int) -> list[Trace]:
-        """Budget forcing: thoughts that ended by themselves thought on, up to `extensions` times.
-
-        Each time the token that ended it gives way to the template's next continue marker, in rotation (s1,
-        arXiv 2501.19393; paper, section 7.3), whose tokens get the log-probability nan, since nobody sampled
-        them. A thought that the budget has cut, or that has no room for the marker and one token more, stays
-        as it is. Answers and values are gone. `sampling.max_new_tokens` is the thinking budget, markers
-        included; extension e draws from seed + 1 + e. ValueError for negative extensions, or a template
-        without continue markers.
-        """
-        markers = self.template.continue_markers
-        if extensions < 0:
-            raise ValueError(f"extensions must be at least 0, got {extensions}")
-        if not markers:
-            raise ValueError(f"template {self.template.name!r} has no continue markers to force a thought on")
-        longer = [replace(t, answer_ids=[], answer_log_probs=[], values=[]) for t in traces]
-        for e in range(extensions):
-            marker = encode(self.tokenizer, markers[e % len(markers)])
-            room = sampling.max_new_tokens - len(marker)
-            ended = [i for i, t in enumerate(longer) if t.finished and len(t.thought_ids) < room]
-            if not ended:
-                break
-            opened = []
-            for trace in (longer[i] for i in ended):  # its own end goes, with its log-probability
-                own = replace(trace, thought_log_probs=trace.thought_log_probs[: len(trace.thought_ids)])
-                opened.append(self._longer(own, marker, [math.nan] * len(marker)))
-            drawn = self.extend(opened, replace(sampling, seed=sampling.seed + 1 + e))
-            for i, trace in zip(ended, drawn, strict=True):
-                longer[i] = trace
-        return longer
 
     def save(self, folder: str | Path, merged: bool = False) -> None:
         """Write what training has learnt, whole or not at all, into a new folder; `load` takes it back.
@@ -275,7 +243,7 @@ class Reasoner:
             else:
                 adapters.save_adapter(self.adapter, filling, {**self.facts, "provenance": provenance()})
 
-    def _longer(self, trace: Trace, ids: list[int], log_probs: list[float], finished: bool = False) -> Trace:
+    def grown(self, trace: Trace, ids: list[int], log_probs: list[float], finished: bool = False) -> Trace:
         """The trace with new tokens, of which the last are the thought's end if `finished`."""
         end = self.thought_end(ids) if finished else []
         thought = trace.thought_ids + ids[: len(ids) - len(end)]

@@ -1,5 +1,6 @@
 """Longer thoughts: budget forcing reopens an ended one, a linearised stream slides through the context."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, cycle
@@ -7,6 +8,7 @@ from itertools import accumulate, cycle
 import numpy as np
 
 from mrt_lib.arms.base import stream
+from mrt_lib.engines.base import Sampling
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem
 from mrt_lib.test_time.base import Outcome, Solver, sampled_tokens
@@ -16,23 +18,56 @@ from mrt_lib.thoughts.traces import Trace
 
 @dataclass(frozen=True)
 class BudgetForcing:
-    """Thoughts from `Reasoner.force_on` (s1; paper, Appendix F); `solve` has its ValueErrors."""
+    """Thoughts from `force_on` (s1; paper, Appendix F); `solve` has its ValueErrors."""
 
     extensions: int
 
     def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
         drawn, thoughts = replace(solver.thinking, seed=stream(seed, 2)), solver.think(problems, seed)
-        traces = solver.answer(solver.reasoner.force_on(thoughts, drawn, self.extensions), seed)
+        traces = solver.answer(force_on(solver.reasoner, thoughts, drawn, self.extensions), seed)
         spent = np.array([forced_tokens(solver.reasoner, t) for t in traces])
         return solver.outcome(problems, traces, spent)
+
+
+def force_on(reasoner: Reasoner, traces: Sequence[Trace], sampling: Sampling, extensions: int) -> list[Trace]:
+    """Budget forcing: thoughts that ended by themselves thought on, up to `extensions` times.
+
+    Each time the token that ended it gives way to the template's next continue marker, in rotation (s1,
+    arXiv 2501.19393; paper, section 7.3), whose tokens get the log-probability nan, since nobody sampled
+    them. A thought that the budget has cut, or that has no room for the marker and one token more, stays
+    as it is. Answers and values are gone. `sampling.max_new_tokens` is the thinking budget, markers
+    included; extension e draws from seed + 1 + e. ValueError for negative extensions, or a template
+    without continue markers.
+    """
+    markers = reasoner.template.continue_markers
+    if extensions < 0:
+        raise ValueError(f"extensions must be at least 0, got {extensions}")
+    if not markers:
+        raise ValueError(f"template {reasoner.template.name!r} has no continue markers to force a thought on")
+    longer = [replace(t, answer_ids=[], answer_log_probs=[], values=[]) for t in traces]
+    for e in range(extensions):
+        marker = encode(reasoner.tokenizer, markers[e % len(markers)])
+        room = sampling.max_new_tokens - len(marker)
+        ended = [i for i, t in enumerate(longer) if t.finished and len(t.thought_ids) < room]
+        if not ended:
+            break
+        opened = []
+        for trace in (longer[i] for i in ended):  # its own end goes, with its log-probability
+            own = replace(trace, thought_log_probs=trace.thought_log_probs[: len(trace.thought_ids)])
+            opened.append(reasoner.grown(own, marker, [math.nan] * len(marker)))
+        drawn = reasoner.extend(opened, replace(sampling, seed=sampling.seed + 1 + e))
+        for i, trace in zip(ended, drawn, strict=True):
+            longer[i] = trace
+    return longer
 
 
 def forced_tokens(reasoner: Reasoner, trace: Trace) -> int:
     """Sampled tokens of a trace from `force_on`: without the markers, with the ends that they replaced."""
     markers = int(np.isnan(trace.thought_log_probs).sum())
     lengths = cycle([len(encode(reasoner.tokenizer, text)) for text in reasoner.template.continue_markers])
+    end = reasoner.template.think_end
     ends = 0 if not markers else 1 + next(i for i, n in enumerate(accumulate(lengths)) if n >= markers)
-    return sampled_tokens(trace) - markers + ends
+    return sampled_tokens(trace) - markers + ends * max(1, len(encode(reasoner.tokenizer, end)))
 
 
 @dataclass(frozen=True)

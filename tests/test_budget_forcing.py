@@ -13,6 +13,7 @@ from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
 from mrt_lib.thoughts.templates import TESTBED, encode
 from recipes.root_search.base import build_model, build_tokenizer
+from recipes.streams import force_on
 
 TOKENIZER = build_tokenizer()
 REASONER = Reasoner(build_model(TOKENIZER, 0), TOKENIZER)
@@ -45,7 +46,7 @@ def ended(n: int = 1, budget: int = 40):
 
 def test_each_extension_replaces_the_end_by_a_marker():
     reasoner = scripted("7 : 0 </think>", "9 : 0 </think>")
-    (forced,) = reasoner.force_on(ended(), Sampling(40), 2)
+    (forced,) = force_on(reasoner, ended(), Sampling(40), 2)
     assert TOKENIZER.decode(forced.thought_ids) == f"{EPISODE} try 7 : 0 try 9 : 0"
     assert [p.endswith("try") for (p,) in reasoner.engine.prompts] == [True, True]
     assert (forced.n_episodes, forced.finished) == (3, True)
@@ -56,17 +57,17 @@ def test_each_extension_replaces_the_end_by_a_marker():
 
 def test_a_thought_that_the_budget_cut_is_left_alone():
     (cut,) = scripted(EPISODE).think(PROBLEMS[:1], Sampling(11))
-    assert scripted().force_on([cut], Sampling(40), 3) == [cut]
+    assert force_on(scripted(), [cut], Sampling(40), 3) == [cut]
 
 
 def test_a_thought_without_room_for_marker_and_token_is_left_alone():
-    (full,) = scripted().force_on(ended(), Sampling(12), 1)
+    (full,) = force_on(scripted(), ended(), Sampling(12), 1)
     assert full.finished
 
 
 def test_no_answer_survives_and_one_can_be_had_after_the_cut():
     traces = scripted("7 <eos>").answer(ended(), Sampling(2))
-    (forced,) = scripted("9 : 0 0").force_on(traces, Sampling(15), 1)
+    (forced,) = force_on(scripted("9 : 0 0"), traces, Sampling(15), 1)
     assert (forced.answer_ids, forced.values, forced.finished) == ([], [], False)
     reasoner = scripted("8 <eos>")
     (answered,) = reasoner.answer([forced], Sampling(2))
@@ -77,13 +78,13 @@ def test_no_answer_survives_and_one_can_be_had_after_the_cut():
 def test_markers_come_in_rotation():
     two = replace(TESTBED, continue_markers=("try", "low"))
     reasoner = scripted("7 </think>", "8 </think>", "9 </think>", template=two)
-    reasoner.force_on(ended(), Sampling(40), 3)
+    force_on(reasoner, ended(), Sampling(40), 3)
     assert [p.split()[-1] for (p,) in reasoner.engine.prompts] == ["try", "low", "try"]
 
 
 def test_forced_thoughts_of_a_model_keep_their_start_and_stay_within_the_budget():
     traces = REASONER.think(PROBLEMS * 4, Sampling(60, seed=3))
-    forced = REASONER.force_on(traces, Sampling(60, seed=3), 4)
+    forced = force_on(REASONER, traces, Sampling(60, seed=3), 4)
     assert any(t.finished for t in traces)
     for before, after in zip(traces, forced, strict=True):
         n = len(before.thought_ids)
@@ -102,8 +103,8 @@ def test_assessed_traces_are_the_evaluation_of_the_same_traces():
 
 def test_bad_input():
     with pytest.raises(ValueError, match="extensions must be at least 0, got -1"):
-        REASONER.force_on([], Sampling(4), -1)
+        force_on(REASONER, [], Sampling(4), -1)
     with pytest.raises(ValueError, match="no continue markers"):
-        scripted(template=replace(TESTBED, continue_markers=())).force_on([], Sampling(4), 1)
+        force_on(scripted(template=replace(TESTBED, continue_markers=())), [], Sampling(4), 1)
     with pytest.raises(ValueError, match="3 traces are no whole number of rollouts of 2 problems"):
         assess(REASONER, ExactProver(REASONER, TASK), PROBLEMS[:2], ended(3), 2.0)

@@ -23,6 +23,7 @@ from mrt_lib.training.loop import Trainer, run
 from mrt_lib.training.updates import token_log_probs, token_row
 from recipes.beam import Beam
 from recipes.reference import SeparateProver
+from recipes.streams import force_on
 from tests.small_training import SETTINGS, trainer
 from tests.test_prover import SeveralAnswers, some_traces
 
@@ -175,7 +176,7 @@ def test_arms_that_imitate_do_too():
 def test_forced_on_the_end_gives_way(reasoner):
     _, traces = ended(reasoner)
     sampling = Sampling(60, seed=5)
-    for before, after in zip(traces, reasoner.force_on(traces, sampling, 1), strict=True):
+    for before, after in zip(traces, force_on(reasoner, traces, sampling, 1), strict=True):
         n = len(before.thought_ids)
         marker = encode(reasoner.tokenizer, TESTBED.continue_markers[0])
         assert after.thought_ids[: n + 1] == [*before.thought_ids, *marker]

@@ -38,11 +38,13 @@ def thought(rng, right):
 
 
 def lesson(tokenizer, task, rng):
-    """One problem thought through, answered rightly three times out of four, with the short forced text."""
+    """One problem thought through and answered in a box, often by force, rightly three times out of four."""
     problem = task.sample(rng, 1)[0]
     answer = int(problem.answer) if rng.random() < 0.75 else int(rng.integers(2, 7))
     prompt = R1_SHORT.prompt_ids(tokenizer, problem.question)
-    written = encode(tokenizer, thought(rng, answer) + f"{R1_SHORT.finished_answer}{answer}}}")
+    forced = R1_SHORT.separator + R1_SHORT.forced_answer
+    closing = str(rng.choice([R1_SHORT.finished_answer, forced]))
+    written = encode(tokenizer, thought(rng, answer) + f"{closing}{answer}}}")
     return Example(prompt + written, [False] * len(prompt) + [True] * len(written))
 
 
@@ -80,10 +82,11 @@ def folder(task, tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("language_model"), task)
 
 
-@pytest.mark.parametrize("template", [R1_SHORT, R1], ids=["short", "long"])
-def test_the_report(folder, task, tmp_path, template):
+def test_the_report(folder, task, tmp_path):
     options = {"rollouts": 2, "thinking_tokens": THINKING, "answer_tokens": 8, "branches": 4}
-    reasoner = Reasoner.load(folder, template)
+    with pytest.raises(ValueError, match="'r1': 0% of the first forced answers can be read"):
+        mrt_lib.report(Reasoner.load(folder, R1), task.problems["train"][:4], task, **options)
+    reasoner = Reasoner.load(folder, R1_SHORT)
     found = mrt_lib.report(reasoner, task.problems["train"][:4], task, folder=tmp_path, **options)
     assert found.settings["values"] == "sampled"  # the tokenizer has "}." and "}}", which end an answer too
     assert found.number("episodes").value > 1

@@ -62,8 +62,10 @@ def test_forced_text_is_read_and_not_learnt():
     assert advantages == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize(("closing", "end"), [("up </think>", 8), ("</think> up", 7)])
-def test_of_a_longer_closing_text_only_the_end_itself_is_learnt(closing, end):
+def test_of_a_longer_closing_text_only_the_end_itself_is_learnt():
+    closing, end = "</think> up", 7
+    with pytest.raises(ValueError, match="must begin with think_end"):
+        replace(TESTBED, finished_answer="up </think>")
     other = Reasoner(MODEL, TOKENIZER, replace(TESTBED, finished_answer=closing))
     one = rollout(finished=True)
     row = token_row(other, one, np.arange(1.0, one.tokens + 1))

@@ -89,7 +89,10 @@ def test_kept_and_loaded_it_is_the_same_and_goes_on_no_other_base(verifier, exam
     save_verifier(verifier, tmp_path / "kept", REASONER, FACTS)
     loaded = load_verifier(Reasoner.load(STRONG), tmp_path / "kept")
     rows = [verifier.row(t) for t in examples[0][:8]]
-    assert torch.equal(torch.tensor(loaded.probabilities(rows)), torch.tensor(verifier.probabilities(rows)))
+    weights = [dict(one.model.named_parameters()) for one in (loaded, verifier)]
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+    # On some processors the last bit depends on where in memory a weight lies.
+    assert np.allclose(loaded.probabilities(rows), verifier.probabilities(rows), rtol=0, atol=1e-6)
     assert (loaded.verdicts, loaded.reasoner.template) == (("high", "low"), TESTBED)
     with pytest.raises(ValueError, match=r"made for data/models/strong .* not for data/models/base"):
         load_verifier(Reasoner.load(BASE), tmp_path / "kept")

@@ -20,7 +20,7 @@ class Sampling:
     Attributes:
         max_new_tokens: most tokens generated per prompt, stop tokens included.
         temperature: 0 is greedy.
-        top_p: nucleus mass in (0, 1].
+        top_p, top_k: nucleus mass in (0, 1]; most candidates of a token, 0 for all.
         stop: token sequences that end a generation; the sequence is kept in the result.
         seed: with a generation's place in the result, fixes all its draws.
         n: generations per prompt.
@@ -32,6 +32,7 @@ class Sampling:
     stop: Stop = ()
     seed: int = 0
     n: int = 1
+    top_k: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_new_tokens, int) or self.max_new_tokens <= 0:
@@ -42,6 +43,8 @@ class Sampling:
             raise ValueError(f"temperature must be at least 0, got {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be at least 0, got {self.top_k}")
         if () in self.stop:
             raise ValueError("a stop sequence is empty")
 
@@ -49,7 +52,7 @@ class Sampling:
 @dataclass(frozen=True)
 class Generation:
     """Tokens generated after one prompt, a final stop sequence included, and what ended them: such a sequence
-    or the limit. `log_probs` are of the sampled distribution (temperature and top-p applied; greedy: both 1).
+    or the limit. `log_probs` are of the sampled distribution (temperature, top-p and top-k; greedy: none).
     """
 
     token_ids: list[int]

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, TemperatureLogitsWarper, TopPLogitsWarper, generation
+from transformers import (
+    PreTrainedModel,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    generation,
+)
 
 import mrt_lib.engines.base as base
 from mrt_lib.engines.base import Generation, Limits, Prompts, Sampling
@@ -144,6 +150,8 @@ class _Sampler(generation.LogitsProcessor):
         self._warpers: Any = generation.LogitsProcessorList()
         if sampling.temperature not in (0, 1):
             self._warpers.append(TemperatureLogitsWarper(float(sampling.temperature)))
+        if sampling.top_k:
+            self._warpers.append(TopKLogitsWarper(sampling.top_k))
         if sampling.top_p < 1:
             self._warpers.append(TopPLogitsWarper(sampling.top_p))
 

@@ -84,7 +84,7 @@ class VLLMEngine:
         repeated = [{"prompt_token_ids": list(prompts[row // n])} for row in rows]
         stop = [sequence[0] for sequence in sampling.stop if len(sequence) == 1]
         own: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p, "logprobs": 0}
-        own |= {"stop_token_ids": stop, "ignore_eos": True, "detokenize": False}
+        own |= {"stop_token_ids": stop, "ignore_eos": True, "detokenize": False, "top_k": sampling.top_k}
         each = ((limits[row // n], row_seed(sampling.seed, row)) for row in rows)
         requests = [self._params(max_tokens=limit, seed=seed, **own) for limit, seed in each]
         for row, request in zip(rows, self.llm.generate(repeated, requests, use_tqdm=progress), strict=True):

@@ -8,6 +8,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.thoughts.traces import Trace, load_traces, save_traces
 
 CHUNK = 64  # thoughts
+PROBED = 8  # problems of the first chunk, which shows whether there is something to measure
 Answers = list[list[list[str]]]
 
 
@@ -35,6 +37,7 @@ class Options:
         answer_tokens: most of an answer; None for 32 where the forced text leads straight into it, else 1024.
         temperature: of thoughts and answers, positive.
         seed: of all sampling.
+        top_p, top_k: of thoughts and answers, as in `Sampling`.
     """
 
     rollouts: int = 4
@@ -43,6 +46,8 @@ class Options:
     answer_tokens: int | None = None
     temperature: float = 1.0
     seed: int = 0
+    top_p: float = 1.0
+    top_k: int = 0
 
     def __post_init__(self) -> None:
         for name, bound in {"rollouts": 1, "thinking_tokens": 1, "branches": 2, "answer_tokens": 1}.items():
@@ -50,6 +55,12 @@ class Options:
                 raise ValueError(f"{name} must be at least {bound}, got {given}")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
+        self.sampling(1, 0)
+
+    def sampling(self, tokens: int, use: int) -> Sampling:
+        """How at most so many tokens are drawn, from a random stream of their own for every `use`."""
+        seed = stream(self.seed, use)
+        return Sampling(tokens, self.temperature, self.top_p, seed=seed, top_k=self.top_k)
 
     def fit(self, reasoner: Reasoner, problems: Sequence[Problem]) -> tuple[int, int]:
         """Most tokens of a thought and of an answer, defaults filled in; checked by `Reasoner.check_room`."""
@@ -95,32 +106,39 @@ def observe(
     prover: Prover | None = None,
     folder: str | Path | None = None,
     progress: bool = False,
+    thoughts: Sequence[Trace] | None = None,
 ) -> Observation:
     """Think, force answers at every prefix, and value it.
 
     `problems`: each once; `prover` gives J (`exact_prover`), None takes the share of right forced answers;
-    `folder`, of this very run (see `mrt_lib.files.claim`), keeps every chunk, and those kept are read.
+    `folder`, of this very run (see `mrt_lib.files.claim`), keeps every chunk, and those kept are read;
+    `thoughts`: that are there already, `options.rollouts` for each problem, in their order.
 
-    ValueError: no problems, a prompt without room in the model's context, or a foreign file in the folder.
+    ValueError: no problems, a prompt without room in the model's context, or a foreign file in the folder; or
+    the first `PROBED` problems show that answers cannot be read.
     """
     from tqdm.auto import tqdm
 
     if not problems:
         raise ValueError("there are no problems")
     thinking, answer = options.fit(reasoner, problems)
-    step = max(1, CHUNK // options.rollouts)
-    chunks = [repeat(problems[i : i + step], options.rollouts) for i in range(0, len(problems), step)]
+    step, n = max(1, CHUNK // options.rollouts), len(problems)
+    starts = [0, *range(PROBED, n, step)] if n > PROBED else [0]
+    chunks = [repeat(problems[i:j], options.rollouts) for i, j in pairwise([*starts, n])]
     done: list[_Chunk] = []
     with tqdm(total=len(problems), desc="measure", unit="problem", disable=not progress) as bar:
         for c, chunk in enumerate(chunks):
             path = None if folder is None else Path(folder) / "thoughts" / f"{c:04d}.parquet"
             found = _read(path, chunk)
             if found is None:
-                asked = Sampling(thinking, options.temperature, seed=stream(options.seed, 2 * c))
-                traces = reasoner.think(chunk, asked)
-                asked = Sampling(answer, options.temperature, seed=stream(options.seed, 2 * c + 1))
+                first = starts[c] * options.rollouts
+                traces = None if thoughts is None else list(thoughts[first : first + len(chunk)])
+                traces = traces or reasoner.think(chunk, options.sampling(thinking, 2 * c))
+                asked = options.sampling(answer, 2 * c + 1)
                 forced = SampledProver(reasoner, task, options.branches, asked)
                 found = _valued(prover, forced, chunk, traces)
+                if c == 0:
+                    probe(reasoner, found)
                 if path is not None:  # the traces come last: where they are, the chunk is whole
                     write_json(path.with_suffix(".json"), {"answers": found.answers, "tokens": found.tokens})
                     save_traces(path, found.traces)
@@ -132,6 +150,29 @@ def observe(
     tokens = [tokens_spent(reasoner, trace, mean) for trace in traces]
     evaluation = Evaluation(list(problems), options.rollouts, traces, tokens)
     return Observation(reasoner, evaluation, answers, prover is not None, mean)
+
+
+def probe(reasoner: Reasoner, found: "_Chunk") -> None:
+    """Warn where the first thoughts show that there is little to measure; ValueError if fewer than a quarter
+    of the forced answers can be read. Both name the field of the template to change."""
+    texts = [text for prefixes in found.answers for answers in prefixes for text in answers]
+    values = [value for trace in found.traces for value in trace.values]
+    readable = sum(map(bool, texts)) / len(texts)
+    own = f"template {reasoner.template.name!r}"
+    if readable < 0.25:
+        way = "change its forced_answer, answer_end or boxed_answer, or give more answer_tokens"
+        raise ValueError(f"{own}: {readable:.0%} of the first forced answers can be read; {way}")
+    finished = sum(trace.finished for trace in found.traces) / len(found.traces)
+    episodes = sum(trace.n_episodes for trace in found.traces) / len(found.traces)
+    low = {
+        f"{readable:.0%} of the forced answers can be read; see its forced_answer": readable < 0.9,
+        f"{finished:.0%} of the thoughts ended; see its think_end, or give more thinking_tokens": finished
+        < 0.1,
+        f"{episodes:.2g} episodes in a thought; see its openers, steps and min_steps": episodes < 1.5,
+        f"J is {values[0]:.2g} everywhere; take problems of another difficulty": len(set(values)) == 1,
+    }
+    for text in (text for text, is_low in low.items() if is_low):
+        warnings.warn(f"{own}: {text}", stacklevel=3)
 
 
 class _Chunk(NamedTuple):  # valued traces, their answers, and how many tokens those have in all

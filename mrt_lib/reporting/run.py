@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from mrt_lib.adapters import portable
-from mrt_lib.files import claim, weights_digest
+from mrt_lib.files import claim, digest, weights_digest
 from mrt_lib.measure.progress import check_positive
 from mrt_lib.measure.prover import exact_prover
 from mrt_lib.provenance import provenance
@@ -16,7 +16,9 @@ from mrt_lib.reporting.measured import Overthinking
 from mrt_lib.reporting.observation import Options, observe
 from mrt_lib.reporting.overthinking import measure
 from mrt_lib.tasks import check_golds, read_problems, task_of
-from mrt_lib.tasks.base import Problem, Task
+from mrt_lib.tasks.base import Problem, Task, read_jsonl
+from mrt_lib.thoughts.templates import encode
+from mrt_lib.thoughts.traces import Trace
 
 
 def report(
@@ -32,6 +34,10 @@ def report(
     temperature: float = 1.0,
     budgets: Sequence[int] | None = None,
     seed: int = 0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    engine: str = "transformers",
+    thoughts: str | Path | Sequence[Trace] | None = None,
 ) -> Overthinking:
     """How many of a reasoner's tokens are wasted? Measured on problems with known answers::
 
@@ -51,10 +57,13 @@ def report(
         task: grades the answers; None for the known task that the problems name.
         folder: gets report.html, report.json and the thoughts. The same call with the same folder goes on
             where an earlier one was interrupted. None saves nothing.
-        rollouts, thinking_tokens, branches, answer_tokens, temperature, seed: how thoughts and answers are
-            sampled, see `Options`; from 8 branches on, votes go up to 8 (the paper's number).
+        rollouts, thinking_tokens, branches, answer_tokens, temperature, seed, top_p, top_k: how thoughts and
+            answers are sampled, see `Options`; from 8 branches on, votes go up to 8 (the paper's number).
+            With top_p or top_k J is sampled.
         budgets: tokens at which regret is taken; None for 1/4, 1/2, 1 and 2 times the mean cost of a
             whole thought. Give them in order to compare two reasoners.
+        engine: of a reasoner that is loaded, "transformers" or "vllm".
+        thoughts: that are there already, in place of `rollouts`, see `given_thoughts`.
 
     Raises:
         ValueError: before anything is generated: fewer than 2 problems or the same twice, no gold answer
@@ -64,14 +73,19 @@ def report(
         BlockingIOError: another process writes a report into the folder; it is named.
         OSError: a file could not be written, such as on a full disk.
     """
-    options = Options(rollouts, thinking_tokens, branches, answer_tokens, temperature, seed)
+    options = Options(rollouts, thinking_tokens, branches, answer_tokens, temperature, seed, top_p, top_k)
     budgets = [check_positive("a budget", tokens) for tokens in budgets] if budgets else None
     problems = read_problems(problems) if isinstance(problems, str | Path) else list(problems)
     task = check_problems(problems, task)
-    reasoner = reasoner if isinstance(reasoner, Reasoner) else Reasoner.load(reasoner)
+    reasoner = reasoner if isinstance(reasoner, Reasoner) else Reasoner.load(reasoner, engine=engine)
+    if thoughts is not None:
+        thoughts = given_thoughts(reasoner, problems, thoughts)
+        longest = max(1, *(len(trace.thought_ids) for trace in thoughts))
+        options = replace(options, rollouts=len(thoughts) // len(problems), thinking_tokens=longest)
     thinking, answer = options.fit(reasoner, problems)
     options = replace(options, thinking_tokens=thinking, answer_tokens=answer)
-    prover = exact_prover(reasoner, task, problems, temperature)
+    whole = top_p == 1 and top_k == 0
+    prover = exact_prover(reasoner, task, problems, temperature) if whole else None
     settings = {
         "weights": weights_digest(reasoner.model),
         "task": task.name,
@@ -81,8 +95,10 @@ def report(
         **asdict(options),
     }
     own = settings | reasoner.asked(task, problems)
+    if thoughts is not None:
+        own["thoughts"] = digest(*(repr(trace) for trace in thoughts))
     with nullcontext() if folder is None else claim(folder, own):
-        observation = observe(reasoner, task, problems, options, prover, folder, progress=True)
+        observation = observe(reasoner, task, problems, options, prover, folder, True, thoughts)
         # Of a folder the last part alone, so that a report that is passed on shows no paths.
         model = portable(reasoner.name)
         model = model if "@" in model else Path(model).name
@@ -108,3 +124,25 @@ def check_problems(problems: Sequence[Problem], task: Task | None) -> Task:
     task = task_of(problems, task)
     check_golds(task, problems)
     return task
+
+
+def given_thoughts(
+    reasoner: Reasoner, problems: Sequence[Problem], thoughts: str | Path | Sequence[Trace]
+) -> list[Trace]:
+    """Traces, or those of a JSONL file with "problem" (an id), "thought" (text) and, if it is so, "finished":
+    true, in the order of the problems; ValueError unless each problem has as many."""
+    if isinstance(thoughts, str | Path):
+        own = {problem.id: reasoner.prompt(problem.question) for problem in problems}
+        traces = []
+        for where, row in read_jsonl(thoughts):
+            if row.get("problem") not in own or not isinstance(row.get("thought"), str):
+                raise ValueError(f"{where}: needs the id of a problem as 'problem', a text as 'thought'")
+            ids = encode(reasoner.tokenizer, row["thought"])
+            traces.append(
+                Trace(row["problem"], own[row["problem"]], ids, reasoner.cut(ids), bool(row.get("finished")))
+            )
+        thoughts = traces
+    times = Counter(trace.problem_id for trace in thoughts)
+    if set(times) != {problem.id for problem in problems} or len(set(times.values())) > 1:
+        raise ValueError("give as many thoughts about each problem, and about no others")
+    return [trace for problem in problems for trace in thoughts if trace.problem_id == problem.id]

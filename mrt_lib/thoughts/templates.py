@@ -72,18 +72,19 @@ class Template:
         return not self.boxed_answer or self.forced_answer.endswith(BOX)
 
     def check(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """ValueError unless the tokenizer has every single token that the template relies on: the episode
-        marker, and ends that are written like special tokens, "<...>", other than think_end."""
+        """ValueError unless the tokenizer writes both ends, and the marker and a special end as one token."""
         marks = [self.episode_marker, self.answer_end if self.answer_end.startswith("<") else ""]
-        if missing := _split(tokenizer, marks):
+        unwritten = [text for text in (self.think_end, self.answer_end) if text and not _ids(tokenizer, text)]
+        if missing := list(dict.fromkeys([*unwritten, *_split(tokenizer, marks)])):
             fitting = [name for name, known in TEMPLATES.items() if known.fits(tokenizer)]
             lack = f"the tokenizer lacks {missing} as single tokens, which template {self.name!r} needs"
             fit = f"known templates that fit: {fitting or 'none'}"
             raise ValueError(f"{lack}; {fit}; or give a Template with the model's own texts")
 
     def fits(self, tokenizer: PreTrainedTokenizerBase) -> bool:
-        """Whether marker and ends are single tokens, as those of a model that the template was made for."""
-        return not _split(tokenizer, [self.think_end, self.answer_end, self.episode_marker])
+        """Whether marker, ends and turns are single tokens, as in a model that the template was made for."""
+        turns = re.findall(r"<[|｜][^<>]+[|｜]>", self.prompt)
+        return not _split(tokenizer, [self.think_end, self.answer_end, self.episode_marker, *turns])
 
     def prompt_ids(self, tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
         """Tokens up to the open thinking block, with a BOS where the tokenizer itself adds one and the prompt
@@ -268,11 +269,8 @@ def token_id(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
 
 
 def ending_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[tuple[int, ...], ...]:
-    """The token sequences whose text ends with `text`, as a model may write it, the plain one first.
-
-    What is no special token may share its first token with what stands before it, and its last with white
-    space after it.
-    """
+    """Token sequences that end with `text`, as a model may write it, the plain one first: several tokens may
+    share their first with what stands before, and their last with white space after them."""
     return _endings(tokenizer, len(tokenizer), text)
 
 
