@@ -12,6 +12,7 @@ $(SMALL): export MALLOC_TOP_PAD_ ?= 268435456
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+MODEL := data/models/smollm2/config.json
 VLLM_VENV := .venv-vllm
 VLLM_RUN := $(VLLM_VENV)/bin/python
 VLLM_STAMP := $(VLLM_VENV)/.installed
@@ -27,14 +28,14 @@ help: ## list the targets
 
 install: $(STAMP) ## install the library and its tools into .venv
 
-lab: $(STAMP) ## open the notebooks in JupyterLab
+lab: $(STAMP) $(MODEL) ## open the notebooks in JupyterLab
 	$(RUN) -m jupyter lab notebooks
 
-notebooks: $(STAMP) ## run every notebook, keep outputs, build build/html, print minutes and memory
+notebooks: $(STAMP) $(MODEL) ## run every notebook, keep outputs, build build/html, print minutes and memory
 	@$(RUN) -m tools.run_notebooks
 	@$(RUN) -m tools.readme
 
-test: $(STAMP) ## ruff, mypy, tests and every notebook in small sizes: minutes, on two cores
+test: $(STAMP) $(MODEL) ## ruff, mypy, tests and every notebook in small sizes: minutes, on two cores
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy

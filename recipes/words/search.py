@@ -213,6 +213,27 @@ class Equation(Drawn):
 
 
 @dataclass(frozen=True)
+class ListedEquation(Equation):
+    """An equation whose candidates are `size` listed numbers: what no training ever sees."""
+
+    size: int = 8
+
+    def _name(self) -> str:
+        return f"listed_equation_{self.size}"
+
+    def _draw(self, rng: np.random.Generator) -> Problem:
+        a, b = int(rng.integers(3, 10)), int(rng.integers(1, 10))
+        numbers = [int(n) for n in rng.permutation(self.largest)[: self.size] + 1]
+        target, listed = a * numbers[0] + b, ", ".join(str(n) for n in rng.permutation(numbers))
+        question = f"Which one of the numbers {listed}, times {a} and plus {b}, makes {target}?"
+        return self._problem(question, str(numbers[0]), a=a, b=b, target=target, numbers=listed)
+
+    def candidates(self, problem: Problem) -> tuple[str, ...]:
+        """The listed numbers, in rising order."""
+        return tuple(sorted(_listed(problem), key=int))
+
+
+@dataclass(frozen=True)
 class Divisor(Drawn):
     """Which of `size` numbers of 3 .. 12 divides N? One does, and it goes into N at most `most` times.
 
