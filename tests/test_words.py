@@ -1,0 +1,197 @@
+"""Problems and thoughts in words: verifiers, tries by hand, what the warm start learns."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from mrt_lib.measure.prover import ExactProver
+from mrt_lib.reasoner import Reasoner
+from mrt_lib.thoughts.templates import encode
+from mrt_lib.thoughts.traces import Trace
+from recipes.words.checks import perfect_values
+from recipes.words.examples import batch_loss, example
+from recipes.words.model import language_model
+from recipes.words.search import Divisor, Equation, ListedEquation, PairSum, explore, read_tries
+from recipes.words.stories import Story
+from recipes.words.text import WORDS
+from recipes.words.warm_start import FAMILIES, WarmStart, lessons
+
+ALL = (*FAMILIES, ListedEquation(), PairSum(8, 20), Equation(25), Divisor(6, 12), Story(60))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    try:
+        return AutoTokenizer.from_pretrained(language_model())
+    except ConnectionError as error:
+        pytest.skip(f"no registry: {error}")
+
+
+@pytest.mark.parametrize("family", ALL, ids=lambda family: family.name)
+def test_problems_are_sound_and_their_splits_apart(family):
+    questions = Counter(p.question for problems in family.problems.values() for p in problems)
+    assert set(questions.values()) == {1}
+    for problems in family.problems.values():
+        assert len(problems) > 50
+        for problem in problems[:50]:
+            candidates = family.candidates(problem)
+            assert len(set(candidates)) == len(candidates)
+            right = [text for text in candidates if family.score(problem, text)]
+            assert right == [problem.answer]
+            assert all(family.score(problem, f" {text}\n") for text in family.answers(problem))
+            assert not any(family.score(problem, text) for text in ("", "x", f"{problem.answer} or so"))
+    with pytest.raises(ValueError, match="unknown split 'dev'"):
+        family.sample(np.random.default_rng(0), 1, "dev")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(ALL), st.integers(0, 10**6), st.floats(0, 1), st.floats(0, 0.9))
+def test_what_an_explorer_writes_reads_back_and_never_rules_out_the_answer(family, seed, careful, after):
+    rng = np.random.default_rng(seed)
+    problem = family.sample(rng, 1)[0]
+    tries = explore(family, problem, careful, 8, after, rng)
+    thought = "".join(one.text for one in tries)
+    assert read_tries(family, problem, thought) == [(one, True) for one in tries]
+    assert all(set(family.answers(problem)) & set(one.left) for one in tries)
+    found = [one.found for one in tries]
+    assert all(len(one.left) == 1 for one in tries[found.index(True) :]) if True in found else True
+    values = perfect_values(family, problem, thought)
+    assert values == sorted(values)
+
+
+def test_tries_by_hand():
+    def texts(family, problem, guesses):
+        left, found = family.candidates(problem), []
+        for guess in guesses:
+            found.append(family.attempt(problem, guess, left))
+            left = found[-1].left
+        return [one.text.strip() for one in found], [len(one.left) for one in found]
+
+    pair = PairSum()._problem("?", "5 and 9", numbers="5, 2, 9, 7, 1, 20", target=14)
+    assert texts(PairSum(), pair, ["5 and 2", "7", "5"]) == (
+        ["Try 5 and 2: gives 7, no.", "Try 7: needs 7, not there.", "Try 5: needs 9, found."],
+        [14, 9, 1],
+    )
+    equation = Equation()._problem("?", "12", a=7, b=4, target=88)
+    assert texts(Equation(), equation, ["8", "14", "9", "12"]) == (
+        [
+            "Try 8: 56 + 4 = 60, too small, 9 to 15 left.",
+            "Try 14: 98 + 4 = 102, too big, 9 to 13 left.",
+            "Try 9: 63 + 4 = 67, too small, 10 to 13 left.",
+            "Try 12: 84 + 4 = 88, found.",
+        ],
+        [7, 5, 4, 1],
+    )
+    divisor = Divisor()._problem("?", "7", numbers="4, 6, 7", target=35)
+    assert texts(Divisor(), divisor, ["4", "7"]) == (
+        ["Try 4: 4 times 8 is 32, 3 over.", "Try 7: 7 times 5 is 35, found."],
+        [2, 1],
+    )
+    story = Story()._problem("?", "8", reading="7 + 5 - 4")
+    assert texts(Story(), story, ["7 + 5 + 4", "7 + 5 - 4"]) == (
+        ["Try 7 + 5 + 4: 12, then 16, does not fit.", "Try 7 + 5 - 4: 12, then 8, found."],
+        [3, 1],
+    )
+    assert Story().candidates(story) == ("16", "8", "6", "-2")
+
+
+@pytest.mark.parametrize(
+    "line", ["Try 8: 56 + 4 = 61, too small, 9 to 15 left.", "Try 8: 56 + 4 = 60, too big, 1 to 7 left."]
+)
+def test_a_wrong_line_has_form_and_is_not_right(line):
+    equation = Equation()._problem("?", "12", a=7, b=4, target=88)
+    ((one, right),) = read_tries(Equation(), equation, line)
+    assert one is not None
+    assert not right
+    assert perfect_values(Equation(), equation, line) == [1 / 15]
+
+
+@pytest.mark.parametrize("line", ["Try 8 or 9: 3.", "", "Answer: 8", "Try 8: 56 + 4 = 60, too small"])
+def test_a_line_without_form(line):
+    equation = Equation()._problem("?", "12", a=7, b=4, target=88)
+    assert [one for one, _ in read_tries(Equation(), equation, f"{line}\n")] in ([None], [])
+
+
+def test_lessons_are_a_function_of_seed_and_step(tokenizer):
+    one, same, other = (lessons(tokenizer, WarmStart(), FAMILIES, 0, step) for step in (3, 3, 4))
+    assert all(torch.equal(a.ids, b.ids) for a, b in zip(one, same, strict=True))
+    assert any(a.ids.shape != b.ids.shape or (a.ids != b.ids).any() for a, b in zip(one, other, strict=True))
+
+
+def test_a_forced_answer_shares_its_loss_among_what_is_left(tokenizer):
+    equation = Equation()._problem("Which?", "12", a=7, b=4, target=88)
+    tries = [Equation().attempt(equation, "8", Equation().candidates(equation))]
+    found = example(tokenizer, Equation(), equation, tries, False, True, 2.0, np.random.default_rng(0))
+    text = [tokenizer.decode([i]) for i in found.targets]
+    first_answer = [(t, round(float(w), 4)) for t, w in zip(text, found.weights, strict=True)]
+    # Before the first try 1 .. 15: seven of fifteen begin with another digit than 1.
+    start = len(encode(tokenizer, tries[0].text))
+    assert ("1", round(2 * 7 / 15, 4)) in first_answer[start:]
+    assert ("9", round(2 * 1 / 15, 4)) in first_answer[start:]
+    # After it 9 .. 15.
+    assert ("9", round(2 / 7, 4)) in first_answer[start:]
+    assert float(found.weights[:start].sum()) == start
+
+
+@pytest.fixture(scope="module")
+def tiny(tokenizer):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(tokenizer), eos_token_id=2, initializer_range=0.1, **sizes)
+    model = LlamaForCausalLM(config).eval()
+    model.set_attn_implementation("eager")
+    return Reasoner(model, tokenizer, WORDS)
+
+
+def test_the_packed_loss_is_that_of_one_sequence_for_every_prefix(tiny):
+    rng = np.random.default_rng(1)
+    batch, expected = [], 0.0
+    for family in FAMILIES:
+        problem = family.sample(rng, 1)[0]
+        tries = explore(family, problem, 0.5, 3, 0.2, rng)
+        state = rng.bit_generator.state
+        batch.append(example(tiny.tokenizer, family, problem, tries, True, True, 1.0, rng))
+        rng.bit_generator.state = state
+        left = [family.candidates(problem), *(one.left for one in tries)]
+        answers = [own[rng.integers(len(own))] for own in left]
+        prompt = tiny.prompt(problem.question)
+        thought = [encode(tiny.tokenizer, one.text) for one in tries]
+        forced = encode(tiny.tokenizer, WORDS.forced_answer)
+        for j, answer in enumerate(answers):
+            before = prompt + [i for line in thought[:j] for i in line]
+            ids = before + forced + [*encode(tiny.tokenizer, answer), 2]
+            with torch.no_grad():
+                log_probs = tiny.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+            spelt = [[*encode(tiny.tokenizer, text), 2] for text in left[j]]
+            own = ids[len(before) + len(forced) :]
+            for i in range(len(own)):
+                going = [s[i] for s in spelt if s[:i] == own[:i]]
+                place = len(before) + len(forced) + i - 1
+                expected -= float(np.mean([float(log_probs[place, t]) for t in going]))
+        whole = prompt + [i for line in thought for i in line] + forced[:1]
+        with torch.no_grad():
+            log_probs = tiny.model(torch.tensor([whole])).logits[0].log_softmax(-1)
+        expected -= sum(float(log_probs[t - 1, whole[t]]) for t in range(len(prompt), len(whole)))
+    with torch.no_grad():
+        assert float(batch_loss(tiny.model, batch)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_values_are_exact_and_a_pair_counts_in_both_orders(tiny):
+    problem = PairSum()._problem(
+        "Which two of the numbers 5, 9 add up to 14?", "5 and 9", numbers="5, 9", target=14
+    )
+    trace = Trace(problem.id, tiny.prompt(problem.question), [], [], False)
+    (found,) = ExactProver(tiny, PairSum()).values([problem], [trace])
+    total = 0.0
+    for answer in ("5 and 9", "9 and 5"):
+        own = [*encode(tiny.tokenizer, answer), 2]
+        before = trace.prompt_ids + encode(tiny.tokenizer, WORDS.forced_answer)
+        with torch.no_grad():
+            log_probs = tiny.model(torch.tensor([before + own])).logits[0].log_softmax(-1)
+        total += np.exp(sum(float(log_probs[len(before) + i - 1, t]) for i, t in enumerate(own)))
+    assert found.value[0] == pytest.approx(total, rel=1e-4)
