@@ -50,7 +50,7 @@ def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTraine
 
 
 def _dequantised(files: list[Path], dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """What the only one of `files` holds, as a plain model: one marked as quantised could not be saved."""
+    """What the one file holds, as a plain model: one marked as quantised could not be saved."""
     if len(files) > 1:
         names = ", ".join(file.name for file in files)
         raise ValueError(f"{files[0].parent} holds {names}; give a folder with one GGUF file")

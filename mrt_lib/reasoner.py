@@ -167,10 +167,14 @@ class Reasoner:
         spelt = [ids for text in texts if text for ids in ending_ids(self.tokenizer, text)]
         return (*spelt, *((i,) for i in self.eos_ids))
 
-    def thought_end(self, ids: Sequence[int]) -> list[int]:
-        """The tokens at the end of `ids` that end a thought; none if it goes on."""
-        found = (end for end in self.ends(self.template.think_end) if tuple(ids[-len(end) :]) == end)
-        return list(next(found, ()))
+    def thought_end(self, ids: Sequence[int]) -> tuple[list[int], int]:
+        """The tokens at the end of `ids` that end a thought, none if it goes on; and its `Trace.eos_id`."""
+        text = self.template.think_end
+        closing = ending_ids(self.tokenizer, text) if text else ()
+        for end in (*closing, *((i,) for i in self.eos_ids)):
+            if tuple(ids[-len(end) :]) == end:
+                return list(end), -1 if end in closing else end[-1]
+        return [], -1
 
     def cut(self, thought_ids: Sequence[int]) -> list[int]:
         """Ends of the episodes of a thought, in tokens, by the template's rule."""
@@ -245,16 +249,11 @@ class Reasoner:
 
     def grown(self, trace: Trace, ids: list[int], log_probs: list[float], finished: bool = False) -> Trace:
         """The trace with new tokens, of which the last are the thought's end if `finished`."""
-        end = self.thought_end(ids) if finished else []
+        end, eos_id = self.thought_end(ids) if finished else ([], -1)
         thought = trace.thought_ids + ids[: len(ids) - len(end)]
         parts: Any = {"thought_ids": thought, "boundaries": self.cut(thought), "end_ids": end}
         parts["thought_log_probs"] = trace.thought_log_probs + log_probs
-        return replace(trace, finished=finished, eos_id=self.own_end(end), **parts)
-
-    def own_end(self, end: Sequence[int]) -> int:
-        """The token of a thought's end if it is the model's own end of text, not the template's; else -1."""
-        closing = ending_ids(self.tokenizer, self.template.think_end) if self.template.think_end else ()
-        return -1 if not end or tuple(end) in closing else end[-1]
+        return replace(trace, finished=finished, eos_id=eos_id, **parts)
 
 
 def saved_template(folder: str | Path, name: str = "") -> Template | None:

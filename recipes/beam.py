@@ -101,12 +101,12 @@ def _child(reasoner: Reasoner, beam: _Beam, generation: Generation) -> _Beam:
     """
     ids, ended = beam.ids + generation.token_ids, generation.finish == "stop"
     log_probs = beam.trace.thought_log_probs + beam.log_probs + generation.log_probs
-    closing = reasoner.thought_end(ids) if ended else []
+    closing, eos_id = reasoner.thought_end(ids) if ended else ([], -1)
     finished = bool(closing)
     later = (b for b in reasoner.cut(ids) if b > len(beam.trace.thought_ids))
     end = len(ids) - max(1, len(closing)) if ended else next(later)
     own: Any = {"thought_ids": ids[:end], "boundaries": reasoner.cut(ids[:end]), "finished": finished}
-    own |= {"end_ids": closing, "eos_id": reasoner.own_end(closing)}
+    own |= {"end_ids": closing, "eos_id": eos_id}
     trace = replace(beam.trace, thought_log_probs=log_probs[: end + len(closing)], **own)
     kept = len(ids) if ended and not finished else end
     return _Beam(trace, ids[end:kept], log_probs[end:kept])

@@ -3,9 +3,10 @@
 import warnings
 
 import pytest
+import torch
 
 from mrt_lib.arms import GRPO, GRPOExact, MRTOffline
-from mrt_lib.training.guards import announce
+from mrt_lib.training.guards import announce, check_ends
 from mrt_lib.training.loop import run
 from tests.small_training import trainer
 from tests.test_credit import rollout
@@ -59,3 +60,16 @@ def test_a_run_that_goes_on_is_not_told_again(tmp_path, capsys):
     capsys.readouterr()
     run(trainer(GRPO(), steps=4), tmp_path)
     assert "before the first update" not in capsys.readouterr().out
+
+
+def test_an_end_that_was_never_trained_is_told_before_training():
+    own = trainer(GRPO())
+    rows = own.base.model.get_output_embeddings().weight
+    end, other = (own.base.tokenizer.convert_tokens_to_ids(text) for text in ("</think>", "<unk>"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_ends(own.base)
+    with torch.no_grad():
+        rows[other] = rows[end]
+    with pytest.warns(UserWarning, match="the end '</think>' has the output row of 1 other tokens: spell it"):
+        check_ends(own.base)

@@ -35,9 +35,8 @@ class Options:
         thinking_tokens: most tokens of a thought; None for what the context leaves, at most 8192.
         branches: answers forced at every prefix, at least 2.
         answer_tokens: most of an answer; None for 32 where the forced text leads straight into it, else 1024.
-        temperature: of thoughts and answers, positive.
+        temperature, top_p, top_k: of thoughts and answers, as in `Sampling`, not greedy.
         seed: of all sampling.
-        top_p, top_k: of thoughts and answers, as in `Sampling`.
     """
 
     rollouts: int = 4
@@ -114,8 +113,7 @@ def observe(
     `folder`, of this very run (see `mrt_lib.files.claim`), keeps every chunk, and those kept are read;
     `thoughts`: that are there already, `options.rollouts` for each problem, in their order.
 
-    ValueError: no problems, a prompt without room in the model's context, or a foreign file in the folder; or
-    the first `PROBED` problems show that answers cannot be read.
+    ValueError: no problems, a prompt without room in the context, a foreign file in the folder; see `probe`.
     """
     from tqdm.auto import tqdm
 
@@ -153,8 +151,7 @@ def observe(
 
 
 def probe(reasoner: Reasoner, found: "_Chunk") -> None:
-    """Warn where the first thoughts show that there is little to measure; ValueError if fewer than a quarter
-    of the forced answers can be read. Both name the field of the template to change."""
+    """Warn where there is little to measure; ValueError if under a quarter of the answers can be read."""
     texts = [text for prefixes in found.answers for answers in prefixes for text in answers]
     values = [value for trace in found.traces for value in trace.values]
     readable = sum(map(bool, texts)) / len(texts)

@@ -62,13 +62,12 @@ def report(
             With top_p or top_k J is sampled.
         budgets: tokens at which regret is taken; None for 1/4, 1/2, 1 and 2 times the mean cost of a
             whole thought. Give them in order to compare two reasoners.
-        engine: of a reasoner that is loaded, "transformers" or "vllm".
-        thoughts: that are there already, in place of `rollouts`, see `given_thoughts`.
+        engine: of a reasoner that is loaded. thoughts: that are there already, see `given_thoughts`.
 
     Raises:
-        ValueError: before anything is generated: fewer than 2 problems or the same twice, no gold answer
-            or one that the task calls wrong, thoughts that do not fit the context, an option out of range,
-            or a folder that holds another run.
+        ValueError: before anything is generated: fewer than 2 problems or the same twice, no gold answer or
+            one that the task calls wrong, thoughts that do not fit the context, an option out of range, a
+            folder that holds another run; or the first problems' answers cannot be read (`observe`).
         FileNotFoundError: no such model or problem file.
         BlockingIOError: another process writes a report into the folder; it is named.
         OSError: a file could not be written, such as on a full disk.

@@ -111,10 +111,9 @@ class Template:
         return encode(tokenizer, gap + self.forced_answer)
 
     def cut(self, tokenizer: PreTrainedTokenizerBase, thought_ids: Sequence[int]) -> list[int]:
-        """Ends of the episodes of a thought, in tokens: at the episode marker, or else at openers.
+        """Ends of the episodes of a thought, in tokens: at the marker, every so many, or at openers.
 
-        For the opener rule the tokens are decoded one by one, as they stand in the middle of a text, which
-        spoils no opener or newline: they are ASCII. ValueError for a marker that is not a single token.
+        For these, tokens are decoded one by one: openers and newlines are ASCII, so that spoils none.
         """
         if self.episode_marker:
             return cut_at_marker(thought_ids, token_id(tokenizer, self.episode_marker))
@@ -130,10 +129,7 @@ class Template:
         return _box_content(text) if self.leads_to_answer else last_boxed(text)
 
     def merged_ends(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-        """Ids of the longer tokens that begin with `answer_end` and so end an answer too, sorted.
-
-        Their probability after a right answer is what an exact value with an open box misses.
-        """
+        """Ids of the longer tokens that begin with `answer_end`: an exact value misses what they weigh."""
         end = self.answer_end
         near = [i for i in tokenizer.get_vocab().values() if end.strip() in decode(tokenizer, [i])]
         texts = {i: _within(tokenizer, [i]) for i in near}
@@ -154,10 +150,9 @@ TESTBED = Template(
     continue_markers=("try",),
 )
 
-# Forced text, openers and continue markers are the released analysis code's, to the letter; before the
-# model's own end it writes a newline, because it works on stripped texts, where here the thought's tokens
-# stand as they were sampled. The prompt is DeepSeek-R1's recommended one; the released scripts send
-# the bare problem.
+# Forced text, openers and continue markers are the released analysis code's, to the letter. It writes a new
+# line before the model's own end, since it works on stripped texts, and sends the bare problem; the prompt
+# here is DeepSeek-R1's recommended one.
 TIME_IS_UP = (
     "Time is up.\n\nGiven the time I've spent and the approaches I've tried, I should stop "
     "thinking and formulate a final answer based on what I already have."
@@ -183,11 +178,9 @@ R1 = Template(
     continue_markers=("\nWait", "\nBut wait", "\nAlternatively", "\nBut hold on"),
 )
 
-# The short forced text, for short answers without braces: an integer and "}" are a few tokens, so J is
-# exact. Two things to know. A tokenizer may write "}" and what follows as one token ("}\n", "}."); the
-# plain "}" ends an answer here, so exact values leave those endings out and are lower bounds (see
-# `Template.merged_ends`). A thought that the model closed itself is sent into the same box, where the
-# paper lets it write on freely.
+# The short forced text, for short answers without braces: J is exact, unless a tokenizer writes "}" and what
+# follows as one token (`Template.merged_ends`). A thought that the model closed itself is sent into the same
+# box, where the paper lets it write on freely.
 R1_SHORT = replace(
     R1,
     name="r1_short",
@@ -269,8 +262,8 @@ def token_id(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
 
 
 def ending_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[tuple[int, ...], ...]:
-    """Token sequences that end with `text`, as a model may write it, the plain one first: several tokens may
-    share their first with what stands before, and their last with white space after them."""
+    """Token sequences that end with `text`, the plain one first: several tokens may share their first with
+    what stands before, and their last with white space after them."""
     return _endings(tokenizer, len(tokenizer), text)
 
 

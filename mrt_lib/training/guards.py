@@ -11,6 +11,8 @@ import numpy as np
 
 from mrt_lib.arms.base import Policy, Rollout
 from mrt_lib.arms.credit import mixed_groups
+from mrt_lib.reasoner import Reasoner
+from mrt_lib.thoughts.templates import ending_ids
 
 FEW = 0.05
 
@@ -36,6 +38,16 @@ def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int | Non
     if all(t.n_episodes < 2 or t.boundaries[0] > budget for t in probe):
         cut = "every thought was cut inside its first episode"
         raise ValueError(f"{cut}: thinking_tokens={budget} is less than one episode, raise it")
+
+
+def check_ends(reasoner: Reasoner) -> None:
+    """Warn of an end whose output row other tokens share, as reserved ones do that were never trained."""
+    rows = reasoner.model.get_output_embeddings().weight.detach()
+    for text in (reasoner.template.think_end, reasoner.template.answer_end):
+        end = ending_ids(reasoner.tokenizer, text)[0] if text else ()
+        if len(end) == 1 and (n := int((rows == rows[end[0]]).all(1).sum()) - 1):
+            way = "spell it in tokens that the model knows, in its Template"
+            warnings.warn(f"the end {text!r} has the output row of {n} other tokens: {way}", stacklevel=3)
 
 
 def announce(rollouts: Sequence[Rollout]) -> None:

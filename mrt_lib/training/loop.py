@@ -26,7 +26,7 @@ from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.thoughts.traces import save_traces
 from mrt_lib.training.config import TrainConfig
-from mrt_lib.training.guards import announce, check_budget, conclude, deferred_interrupt
+from mrt_lib.training.guards import announce, check_budget, check_ends, conclude, deferred_interrupt
 from mrt_lib.training.lora import Learner
 from mrt_lib.training.supervised import imitate, warmup_cosine
 from mrt_lib.training.updates import rescored, token_row, update
@@ -66,6 +66,7 @@ class Trainer:
         if not problems:
             raise ValueError("no problems to train on")
         arms.check_arm(arm)
+        check_ends(reasoner)
         if reasoner.adapter is not None:
             way = "load the base again, or save this one with merged=True and load that"
             raise ValueError(f"{reasoner.name} has an adapter already, a new one would have no base: {way}")
