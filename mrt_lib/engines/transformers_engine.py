@@ -160,7 +160,7 @@ class _Sampler(generation.LogitsProcessor):
         if self._greedy:
             chosen = log_probs.argmax(-1, keepdim=True)
         else:
-            cumulative = log_probs.double().exp().cumsum(-1)
+            cumulative = log_probs.exp().cumsum(-1, dtype=torch.float64)
             uniform = torch.from_numpy(self._uniforms[:, len(self.log_probs)]).to(cumulative.device)
             chosen = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
         self.log_probs.append(log_probs.gather(1, chosen)[:, 0])
