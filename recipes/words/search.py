@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, zip_longest
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -276,6 +276,41 @@ class Divisor(Drawn):
     def guess(self, line: str) -> str | None:
         """See `Family.guess`."""
         return read[1] if (read := self.shape.fullmatch(line)) else None
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Several families as one task; a problem says which of them it belongs to."""
+
+    families: tuple[Family, ...]
+    name: str = "words"
+
+    @cached_property
+    def problems(self) -> dict[str, list[Problem]]:
+        """All problems of all families, in turn."""
+        return {
+            split: [p for row in zip_longest(*(f.problems[split] for f in self.families)) for p in row if p]
+            for split in SPLITS
+        }
+
+    def sample(self, rng: np.random.Generator, n: int, split: str = "train") -> list[Problem]:
+        """`n` problems of a split, drawn with replacement, each family equally often."""
+        return [self.families[rng.integers(len(self.families))].sample(rng, 1, split)[0] for _ in range(n)]
+
+    def score(self, problem: Problem, answer_text: str) -> float:
+        """See the family's own."""
+        return self.family(problem).score(problem, answer_text)
+
+    def answers(self, problem: Problem) -> tuple[str, ...] | None:
+        """See the family's own."""
+        return self.family(problem).answers(problem)
+
+    def optimal_values(self, episodes: int) -> None:
+        """None: no optimal policy is known."""
+
+    def family(self, problem: Problem) -> Family:
+        """The family of a problem; KeyError for one of another task."""
+        return {family.name: family for family in self.families}[problem.task]
 
 
 def read_tries(family: Family, problem: Problem, thought: str) -> list[tuple[Try | None, bool]]:

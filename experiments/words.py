@@ -1,0 +1,119 @@
+"""The pretrained model trained to think in words: `python -m experiments.words [--jobs N]`. Resumes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import torch
+
+from experiments.records import SCRATCH, TOTALS, write_run
+from experiments.schedule import command_line
+from experiments.words_plan import (
+    ANSWER_TOKENS,
+    BUILD,
+    EPISODES,
+    GROUP,
+    PROMPTS,
+    RUNS,
+    TASK,
+    TESTED,
+    THINKING_TOKENS,
+    TRAINED,
+    WordsRun,
+    plan,
+)
+from mrt_lib import Reasoner, TrainConfig, Trainer
+from mrt_lib.arms import GRPO
+from mrt_lib.engines import Sampling
+from mrt_lib.files import weights_digest
+from mrt_lib.measure.evaluation import Evaluation, evaluate
+from mrt_lib.measure.prover import ExactProver
+from mrt_lib.provenance import provenance
+from mrt_lib.tasks.base import Problem
+from mrt_lib.training import loop
+from mrt_lib.training.lora import LoraSettings
+from recipes.words.model import warm_model
+from recipes.words.search import Family
+
+VALIDATED, TESTED_PROBLEMS, ROLLOUTS = 12, 24, 4
+VALIDATE_EVERY = 10
+SEED = 77
+
+
+def execute(run: WordsRun) -> None:
+    """Do `run` from its newest checkpoint on and write its records."""
+    torch.set_num_threads(1)
+    trainer = make_trainer(run)
+    log: list[loop.Row] = []
+    if run.steps:
+        log = loop.run(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, rows))
+    reasoner = trainer.policy.reasoner
+    facts = {
+        "run": asdict(run),
+        "arm": repr(trainer.arm),
+        "config": asdict(trainer.config),
+        "base_digest": weights_digest(trainer.base.model),
+        "validation_J4": validate(reasoner),
+        **{name: sum(row[name] for row in log) for name in TOTALS},
+        "provenance": provenance(),
+    }
+    write_run(RUNS / run.name, facts, log, {} if run.tuning else test(reasoner))
+    if run.steps and not run.tuning:
+        trainer.trained().save(SCRATCH / run.name / "adapter")
+
+
+def make_trainer(run: WordsRun) -> Trainer:
+    """The trainer of a run, from the warmed model in bf16."""
+    config = TrainConfig(
+        steps=max(1, run.steps),
+        prompts=PROMPTS,
+        group=GROUP,
+        thinking_tokens=THINKING_TOKENS,
+        episodes=EPISODES,
+        answer_tokens=ANSWER_TOKENS,
+        learning_rate=run.rate,
+        loss=run.loss,
+        lora=LoraSettings(16, 32),
+        micro_batch_tokens=1024,
+        prover_batch_tokens=4096,
+        checkpoint_every=5,
+        seed=run.seed,
+    )
+    arm = BUILD[run.arm](run.knob) if run.steps else GRPO()
+    reasoner = Reasoner.load(warm_model(), dtype="bfloat16")
+    return Trainer(reasoner, TASK, TASK.problems["train"], arm, config)
+
+
+def _watch(trainer: Trainer, log: list[loop.Row]) -> None:
+    if len(log) % VALIDATE_EVERY == 0:
+        log[-1]["validation_J4"] = validate(trainer.policy.reasoner)
+
+
+def validate(reasoner: Reasoner) -> float:
+    """Mean J after four episodes on validation problems of every family that is trained on."""
+    found = [_evaluated(reasoner, f, f.problems["validation"][:VALIDATED], 2) for f in TRAINED]
+    return float(np.mean([own.by_episode(4)[..., 4].mean() for own in found]))
+
+
+def test(reasoner: Reasoner) -> dict[str, np.ndarray]:
+    """On the first test problems of every family: values_<family>, (problems, rollouts, 9), J after 0 .. 8
+    episodes; tokens_<family>, (problems, rollouts, 9), what is spent up to there; finished_<family>."""
+    arrays = {}
+    for family in (family for families in TESTED.values() for family in families):
+        found = _evaluated(reasoner, family, family.problems["test"][:TESTED_PROBLEMS], ROLLOUTS)
+        shape = (len(found.problems), found.rollouts)
+        spent = [np.pad(own, (0, 9), mode="edge")[:9] for own in found.tokens]
+        arrays[f"values_{family.name}"] = found.by_episode(8)
+        arrays[f"tokens_{family.name}"] = np.array(spent, dtype=np.int16).reshape(*shape, 9)
+        arrays[f"finished_{family.name}"] = np.array([t.finished for t in found.traces]).reshape(shape)
+    return arrays
+
+
+def _evaluated(reasoner: Reasoner, family: Family, problems: list[Problem], rollouts: int) -> Evaluation:
+    asked = Sampling(2 * THINKING_TOKENS, seed=SEED)
+    return evaluate(reasoner, ExactProver(reasoner, family), problems, rollouts, asked, ANSWER_TOKENS)
+
+
+if __name__ == "__main__":
+    command_line("experiments.words", __doc__, plan, execute)
