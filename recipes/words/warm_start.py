@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,28 +98,38 @@ def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0) -> None:
 
         source = partial(lessons, tokenizer, recipe, FAMILIES, seed)
         log = finetune(learner.model, source, recipe.config, work, report, batch_loss)
-    facts = {
+    for weight in learner.trained().values():
+        weight.data = weight.data.to(torch.bfloat16)
+    with new_folder(folder) as filling:
+        write_json(filling / TEMPLATE, asdict(WORDS))
+        about = _facts(recipe, log, seed) | base_facts(model, place) | {"provenance": provenance()}
+        save_adapter(learner.model, filling, about)
+
+
+def _facts(recipe: WarmStart, log: Sequence[dict[str, float]], seed: int) -> dict[str, Any]:
+    """What the adapter's card says beside base and provenance."""
+    found: dict[str, Any] = {
         "arm": "warm start",
         "task": ", ".join(family.name for family in FAMILIES),
         "template": WORDS.name,
     }
     numbers = {
+        "training data": "thoughts of explorers about training problems, written while training",
+        "seed": seed,
+        "intended use": "a testbed for test-time compute, on its base alone",
+        "license": "MIT (the base: Apache-2.0)",
+        "made by": "`python -m recipes.words.warm_start`",
+        "quality": "quality.json, by `python -m recipes.words.checks`",
         "steps": len(log),
         "thoughts": len(log) * recipe.batch,
         "tokens": sum(int(row["tokens"]) for row in log),
         "minutes": round(sum(row["seconds"] for row in log) / 60),
-        "loss": float(np.mean([row["loss"] for row in log[-20:]])),
+        "loss of the last 20 steps": float(np.mean([row["loss"] for row in log[-20:]])),
         **{name: str(value) for name, value in vars(recipe).items() if name not in ("lora", "config")},
         "rank": recipe.lora.rank,
-        "learning_rate": recipe.config.learning_rate,
-        "seed": seed,
+        "learning rate": recipe.config.learning_rate,
     }
-    for weight in learner.trained().values():
-        weight.data = weight.data.to(torch.bfloat16)
-    with new_folder(folder) as filling:
-        write_json(filling / TEMPLATE, asdict(WORDS))
-        about = facts | base_facts(model, str(place)) | {"numbers": numbers, "provenance": provenance()}
-        save_adapter(learner.model, filling, about)
+    return found | {"numbers": numbers}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
