@@ -33,7 +33,7 @@ from mrt_lib.provenance import provenance
 from mrt_lib.tasks.base import Problem
 from mrt_lib.training import loop
 from mrt_lib.training.lora import LoraSettings
-from recipes.words.model import warm_model
+from recipes.words.model import load_words, warm_model
 from recipes.words.search import Family
 
 VALIDATED, TESTED_PROBLEMS, ROLLOUTS = 12, 24, 4
@@ -81,8 +81,7 @@ def make_trainer(run: WordsRun) -> Trainer:
         seed=run.seed,
     )
     arm = BUILD[run.arm](run.knob) if run.steps else GRPO()
-    reasoner = Reasoner.load(warm_model(), dtype="bfloat16")
-    return Trainer(reasoner, TASK, TASK.problems["train"], arm, config)
+    return Trainer(load_words(warm_model()), TASK, TASK.problems["train"], arm, config)
 
 
 def _watch(trainer: Trainer, log: list[loop.Row]) -> None:

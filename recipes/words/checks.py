@@ -22,7 +22,7 @@ from mrt_lib.provenance import provenance
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.templates import decode
-from recipes.words.model import ADAPTER, language_model
+from recipes.words.model import ADAPTER, load_words
 from recipes.words.search import Family, read_tries
 from recipes.words.warm_start import FAMILIES
 from tools.summary import record
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rollouts", type=int, default=8)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    reasoner = Reasoner.load(options.adapter, base=language_model())
+    reasoner = load_words(options.adapter)
     found = {}
     for family in FAMILIES:
         problems = family.problems["test"][: options.problems]

