@@ -164,13 +164,12 @@ class Reasoner:
 
     def ends(self, *texts: str) -> Stop:
         """What ends a generation: the tokens of these texts, and the model's own ends of text."""
-        spelt = [ids for text in texts if text for ids in ending_ids(self.tokenizer, text)]
+        spelt = [ids for text in texts for ids in ending_ids(self.tokenizer, text)]
         return (*spelt, *((i,) for i in self.eos_ids))
 
     def thought_end(self, ids: Sequence[int]) -> tuple[list[int], int]:
         """The tokens at the end of `ids` that end a thought, none if it goes on; and its `Trace.eos_id`."""
-        text = self.template.think_end
-        closing = ending_ids(self.tokenizer, text) if text else ()
+        closing = ending_ids(self.tokenizer, self.template.think_end)
         for end in (*closing, *((i,) for i in self.eos_ids)):
             if tuple(ids[-len(end) :]) == end:
                 return list(end), -1 if end in closing else end[-1]
@@ -226,7 +225,11 @@ class Reasoner:
 
     def answering(self, sampling: Sampling) -> Sampling:
         """The same sampling, ended by the end of an answer or of all text."""
-        return replace(sampling, stop=self.ends(self.template.answer_end))
+        return replace(sampling, stop=(*self.answer_ends(), *self.ends()))
+
+    def answer_ends(self) -> Stop:
+        """The template's end of an answer, alone or in one token with what follows."""
+        return ending_ids(self.tokenizer, self.template.answer_end, anything=True)
 
     def save(self, folder: str | Path, merged: bool = False) -> None:
         """Write what training has learnt, whole or not at all, into a new folder; `load` takes it back.

@@ -1,5 +1,7 @@
 """The short forced text: an answer that ends with its box, its exact value, and merged endings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from mrt_lib.engines import Sampling
-from mrt_lib.measure.prover import ExactProver, SampledProver
+from mrt_lib.measure.prover import ExactProver, SampledProver, exact_prover
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import MathTask
 from mrt_lib.thoughts.templates import R1, R1_SHORT, encode, token_id
@@ -49,13 +51,14 @@ def setting():
 
 
 def read_off(reasoner, before, answers):
-    """log of the summed probabilities of answers, each with its "}", from plain forward passes."""
+    """log of the summed probabilities of answers, each with any of its ends, from plain forward passes."""
     total = []
     for answer in answers:
-        target = [*encode(reasoner.tokenizer, answer), token_id(reasoner.tokenizer, "}")]
-        with torch.no_grad():
-            logits = reasoner.model(torch.tensor([before + target])).logits[0, len(before) - 1 : -1]
-        total.append(logits.log_softmax(-1).gather(1, torch.tensor(target)[:, None]).sum())
+        for end in ("}", *MERGED):
+            target = [*encode(reasoner.tokenizer, answer), token_id(reasoner.tokenizer, end)]
+            with torch.no_grad():
+                logits = reasoner.model(torch.tensor([before + target])).logits[0, len(before) - 1 : -1]
+            total.append(logits.log_softmax(-1).gather(1, torch.tensor(target)[:, None]).sum())
     return float(torch.stack(total).logsumexp(0))
 
 
@@ -105,6 +108,24 @@ def test_sampled_answers_end_at_the_brace_and_are_graded(setting):
         assert set(np.unique(found.value)) <= {0.0, 0.5, 1.0}
 
 
-def test_tokens_that_merge_the_brace_are_listed(setting):
-    tokenizer = setting[0].tokenizer
-    assert tokenizer.convert_ids_to_tokens(R1_SHORT.merged_ends(tokenizer)) == MERGED
+def test_tokens_that_merge_the_brace_end_an_answer_too(setting):
+    reasoner, task, traces = setting
+    ends = [i for (i,) in reasoner.answer_ends()]
+    assert reasoner.tokenizer.convert_ids_to_tokens(ends) == ["}", *MERGED]
+    assert reasoner.answering(Sampling(4)).stop == (*reasoner.answer_ends(), (reasoner.eos_ids[0],))
+    assert exact_prover(reasoner, task, task.problems["train"]) is not None
+    # Answers that differ in their end alone are read once.
+    packed = ExactProver(reasoner, task)._pack(task.problems["train"][0], traces[0])
+    read = len(traces[0].prompt_ids) + len(traces[0].thought_ids)
+    read += sum(len(reasoner.close(traces[0], j)) + len("19") for j in range(3))
+    assert len(packed) == read
+
+
+def test_exact_values_are_the_share_of_sampled_answers_that_are_right(setting):
+    reasoner, _, traces = setting
+    task = MathTask({"train": [{"question": "1?", "answer": "1"}]})
+    problem = task.problems["train"][0]
+    trace = replace(traces[0], problem_id=problem.id)
+    (exact,) = exact_prover(reasoner, task, [problem], 3.0).values([problem], [trace])
+    (drawn,) = SampledProver(reasoner, task, 4000, Sampling(2, temperature=3.0)).values([problem], [trace])
+    assert exact.value == pytest.approx(drawn.value, abs=5 * np.sqrt(exact.value.max() / 4000))

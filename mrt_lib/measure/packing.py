@@ -83,10 +83,12 @@ def pack(trunk: Sequence[int], branches: Sequence[Branch]) -> PackedTrace:
         if not 0 < start <= size:
             raise ValueError(f"a branch hangs after {start} tokens of a trunk of {size}")
         forced_end = _extend(columns, branch.forced_ids, start, start, b, -1)
+        leaves: dict[tuple[int, ...], int] = {}  # where answers that differ in their end alone begin
         for a, answer in enumerate(branch.answers):
-            leaf_start = len(columns[0])
-            _extend(columns, answer[:-1], start + len(branch.forced_ids), start, b, a)
-            rows += [forced_end - 1, *range(leaf_start, leaf_start + len(answer) - 1)]
+            if (body := tuple(answer[:-1])) not in leaves:
+                leaves[body] = len(columns[0])
+                _extend(columns, answer[:-1], start + len(branch.forced_ids), start, b, a)
+            rows += [forced_end - 1, *range(leaves[body], leaves[body] + len(body))]
             targets += answer
             owners += [(b, a)] * len(answer)
     return PackedTrace(*(torch.tensor(c) for c in (*columns, rows, targets, owners)))

@@ -17,6 +17,7 @@ from mrt_lib.thoughts.templates import encode
 from mrt_lib.thoughts.traces import Trace
 
 BLOCK = 2048  # branch tokens in one pass
+FEW = 4  # ends of an answer, in passes
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,7 @@ def right_answer_ids(reasoner: Reasoner, task: Task, problem: Problem) -> list[l
     if not answers:
         raise ValueError(f"problem {problem.id!r} has an empty set of right answers")
     # A box has to be closed; any other answer is whole at the model's own end of text too.
-    template = reasoner.template
-    ends = reasoner.ends(template.answer_end)[: 1 if template.boxed_answer else None]
+    ends = (*reasoner.answer_ends(), *(() if reasoner.template.boxed_answer else reasoner.ends()))
     # Texts that differ in a space may be the same tokens, whose probability counts once.
     texts = dict.fromkeys(tuple(encode(reasoner.tokenizer, text)) for text in answers)
     return [[*ids, *end] for ids in texts for end in dict.fromkeys(ends)]
@@ -194,13 +194,12 @@ def exact_prover(
 ) -> ExactProver | None:
     """The prover that gives J exactly; None where J has to be sampled.
 
-    J is exact if the task lists the right answers of every problem, the forced text leads straight into
-    the answer, and the tokenizer ends an answer in one way only (`Template.merged_ends`). ValueError where a
-    problem lists no right answer, or one that the tokenizer cannot write.
+    J is exact if the task lists the right answers of every problem, the forced text leads straight into the
+    answer and, where each end of an answer takes a pass of its own (`attends`), there are few. ValueError
+    where a problem lists no right answer, or one that the tokenizer cannot write.
     """
-    template = reasoner.template
-    listed = template.leads_to_answer and all(task.answers(p) is not None for p in problems)
-    if not listed or template.merged_ends(reasoner.tokenizer):
+    listed = reasoner.template.leads_to_answer and all(task.answers(p) is not None for p in problems)
+    if not listed or (len(reasoner.answer_ends()) > FEW and not attends(reasoner.model)):
         return None
     for problem in problems:
         right_answer_ids(reasoner, task, problem)

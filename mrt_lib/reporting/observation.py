@@ -163,8 +163,7 @@ def probe(reasoner: Reasoner, found: "_Chunk") -> None:
     episodes = sum(trace.n_episodes for trace in found.traces) / len(found.traces)
     low = {
         f"{readable:.0%} of the forced answers can be read; see its forced_answer": readable < 0.9,
-        f"{finished:.0%} of the thoughts ended; see its think_end, or give more thinking_tokens": finished
-        < 0.1,
+        f"{finished:.0%} of the thoughts end; see its think_end, or give thinking_tokens": finished < 0.1,
         f"{episodes:.2g} episodes in a thought; see its openers, steps and min_steps": episodes < 1.5,
         f"J is {values[0]:.2g} everywhere; take problems of another difficulty": len(set(values)) == 1,
     }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BOX = "\\boxed{"
 BOXED = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 THINK = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>"))
+WHITE = "ĠĊĉč▁ \n\t\r"  # white space as it stands in the names of tokens
 SPACES = ("▁", "Ġ")  # what a token's name begins with if its text begins with a space
 
 
@@ -128,13 +129,6 @@ class Template:
             return text.strip()
         return _box_content(text) if self.leads_to_answer else last_boxed(text)
 
-    def merged_ends(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-        """Ids of the longer tokens that begin with `answer_end`: an exact value misses what they weigh."""
-        end = self.answer_end
-        near = [i for i in tokenizer.get_vocab().values() if end.strip() in decode(tokenizer, [i])]
-        texts = {i: _within(tokenizer, [i]) for i in near}
-        return sorted(i for i, text in texts.items() if text.startswith(end) and text != end)
-
 
 TESTBED = Template(
     name="testbed",
@@ -178,9 +172,7 @@ R1 = Template(
     continue_markers=("\nWait", "\nBut wait", "\nAlternatively", "\nBut hold on"),
 )
 
-# The short forced text, for short answers without braces: J is exact, unless a tokenizer writes "}" and what
-# follows as one token (`Template.merged_ends`). A thought that the model closed itself is sent into the same
-# box, where the paper lets it write on freely.
+# For short answers, whose J is exact: a closed thought, too, is led into a box (the paper lets it write on).
 R1_SHORT = replace(
     R1,
     name="r1_short",
@@ -261,10 +253,12 @@ def token_id(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     return ids[0]
 
 
-def ending_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[tuple[int, ...], ...]:
-    """Token sequences that end with `text`, the plain one first: several tokens may share their first with
-    what stands before, and their last with white space after them."""
-    return _endings(tokenizer, len(tokenizer), text)
+def ending_ids(
+    tokenizer: PreTrainedTokenizerBase, text: str, anything: bool = False
+) -> tuple[tuple[int, ...], ...]:
+    """Token sequences that end with `text`, the plain one first; several tokens may begin in what stands
+    before, and go on with white space, or with `anything`."""
+    return _endings(tokenizer, len(tokenizer), text, anything) if text else ()
 
 
 def last_boxed(text: str) -> str:
@@ -306,16 +300,19 @@ def _split(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[str
 
 
 @lru_cache(maxsize=64)
-def _endings(tokenizer: PreTrainedTokenizerBase, size: int, text: str) -> tuple[tuple[int, ...], ...]:
+def _endings(
+    tokenizer: PreTrainedTokenizerBase, size: int, text: str, anything: bool
+) -> tuple[tuple[int, ...], ...]:
     plain = _encoded(tokenizer, size, text)
-    if len(plain) == 1:
+    if len(plain) == 1 and not anything:
         return (plain,)
     names = tokenizer.get_vocab()
     first, last = (str(name) for name in tokenizer.convert_ids_to_tokens([plain[0], plain[-1]]))
     firsts = [plain[0], *sorted(i for name, i in names.items() if name.endswith(first) and name != first)]
     after = [(i, name.removeprefix(last)) for name, i in names.items() if name.startswith(last)]
-    lasts = [plain[-1], *sorted(i for i, rest in after if rest and not rest.strip("ĠĊĉč▁ \n\t\r"))]
-    return tuple((one, *plain[1:-1], other) for one in firsts for other in lasts)
+    lasts = [plain[-1], *sorted(i for i, rest in after if rest and (anything or not rest.strip(WHITE)))]
+    both = [(one, *plain[1:-1], other) for one in firsts for other in lasts]
+    return tuple(both if len(plain) > 1 else [(i,) for i in lasts])
 
 
 @lru_cache(maxsize=1024)  # provers ask for the same few texts at every prefix

@@ -54,7 +54,7 @@ class Trace:
     @property
     def end_tokens(self) -> int:
         """How many tokens the model spent on ending the thought."""
-        return len(self.end_ids) or int(self.finished)
+        return max(1, len(self.end_ids)) if self.finished else 0
 
     def prefix(self, j: int) -> list[int]:
         """c_j: the prompt and the first j episodes; IndexError unless 0 <= j <= k."""

@@ -44,7 +44,7 @@ def check_ends(reasoner: Reasoner) -> None:
     """Warn of an end whose output row other tokens share, as reserved ones do that were never trained."""
     rows = reasoner.model.get_output_embeddings().weight.detach()
     for text in (reasoner.template.think_end, reasoner.template.answer_end):
-        end = ending_ids(reasoner.tokenizer, text)[0] if text else ()
+        end = next(iter(ending_ids(reasoner.tokenizer, text)), ())
         if len(end) == 1 and (n := int((rows == rows[end[0]]).all(1).sum()) - 1):
             way = "spell it in tokens that the model knows, in its Template"
             warnings.warn(f"the end {text!r} has the output row of {n} other tokens: {way}", stacklevel=3)
