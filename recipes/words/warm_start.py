@@ -61,6 +61,14 @@ class WarmStart:
     config: FinetuneConfig = CONFIG
 
 
+# The weak and the strong model explore worse and better; only the first is shipped.
+RECIPES = {
+    "words": WarmStart(),
+    "weak": WarmStart(careful=(0.0,)),
+    "strong": WarmStart(careful=(0.5, 1.0)),
+}
+
+
 def lessons(
     tokenizer: PreTrainedTokenizerBase, recipe: WarmStart, families: Sequence[Family], seed: int, step: int
 ) -> list[Example]:
@@ -135,11 +143,12 @@ def _facts(recipe: WarmStart, log: Sequence[dict[str, float]], seed: int) -> dic
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build/words/warm"))
-    parser.add_argument("--folder", type=Path, default=ADAPTER)
+    parser.add_argument("name", nargs="?", default=ADAPTER.name, choices=RECIPES)
+    parser.add_argument("--work", type=Path, default=Path("build/words"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # the same bits on any number of cores
-    warm(WarmStart(), options.work, options.folder)
+    folder = ADAPTER if options.name == ADAPTER.name else options.work / f"{options.name}_adapter"
+    warm(RECIPES[options.name], options.work / options.name, folder)
 
 
 if __name__ == "__main__":
