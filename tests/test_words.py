@@ -11,17 +11,17 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
-from mrt_lib.thoughts.templates import encode
+from mrt_lib.thoughts.templates import encode, token_id
 from mrt_lib.thoughts.traces import Trace
 from recipes.words.checks import perfect_values
-from recipes.words.examples import batch_loss, example
+from recipes.words.examples import Weights, batch_loss, example
 from recipes.words.model import language_model
 from recipes.words.search import Divisor, Equation, ListedEquation, PairSum, explore, read_tries
 from recipes.words.stories import Story
 from recipes.words.text import WORDS
 from recipes.words.warm_start import FAMILIES, WarmStart, lessons
 
-ALL = (*FAMILIES, ListedEquation(), PairSum(8, 20), Equation(25), Divisor(6, 12), Story(60))
+ALL = (*FAMILIES, ListedEquation(), PairSum(8, 20), Equation(25, 9), Divisor(6, 12, 9), Story(60))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_tries_by_hand():
 
     pair = PairSum()._problem("?", "5 and 9", numbers="5, 2, 9, 7, 1, 20", target=14)
     assert texts(PairSum(), pair, ["5 and 2", "7", "5"]) == (
-        ["Try 5 and 2: gives 7, no.", "Try 7: needs 7, not there.", "Try 5: needs 9, found."],
+        ["Try 5 and 2: 5 + 2 = 7, no.", "Try 7: 14 - 7 = 7, not there.", "Try 5: 14 - 5 = 9, found."],
         [14, 9, 1],
     )
     equation = Equation()._problem("?", "12", a=7, b=4, target=88)
@@ -94,7 +94,10 @@ def test_tries_by_hand():
     )
     story = Story()._problem("?", "8", reading="7 + 5 - 4")
     assert texts(Story(), story, ["7 + 5 + 4", "7 + 5 - 4"]) == (
-        ["Try 7 + 5 + 4: 12, then 16, does not fit.", "Try 7 + 5 - 4: 12, then 8, found."],
+        [
+            "Try 7 + 5 + 4: 7 + 5 = 12, 12 + 4 = 16, does not fit.",
+            "Try 7 + 5 - 4: 7 + 5 = 12, 12 - 4 = 8, found.",
+        ],
         [3, 1],
     )
     assert Story().candidates(story) == ("16", "8", "6", "-2")
@@ -126,7 +129,8 @@ def test_lessons_are_a_function_of_seed_and_step(tokenizer):
 def test_a_forced_answer_shares_its_loss_among_what_is_left(tokenizer):
     equation = Equation()._problem("Which?", "12", a=7, b=4, target=88)
     tries = [Equation().attempt(equation, "8", Equation().candidates(equation))]
-    found = example(tokenizer, Equation(), equation, tries, False, True, 2.0, np.random.default_rng(0))
+    weights = Weights(guess=1.0, check=3.0, forced=2.0)
+    found = example(tokenizer, Equation(), equation, tries, False, True, weights, np.random.default_rng(0))
     text = [tokenizer.decode([i]) for i in found.targets]
     first_answer = [(t, round(float(w), 4)) for t, w in zip(text, found.weights, strict=True)]
     # Before the first try 1 .. 15: seven of fifteen begin with another digit than 1.
@@ -135,7 +139,8 @@ def test_a_forced_answer_shares_its_loss_among_what_is_left(tokenizer):
     assert ("9", round(2 * 1 / 15, 4)) in first_answer[start:]
     # After it 9 .. 15.
     assert ("9", round(2 / 7, 4)) in first_answer[start:]
-    assert float(found.weights[:start].sum()) == start
+    after = encode(tokenizer, tries[0].text).index(token_id(tokenizer, ":"))
+    assert found.weights[:start].tolist() == [1.0] * (after + 1) + [3.0] * (start - after - 1)
 
 
 @pytest.fixture(scope="module")
@@ -150,12 +155,12 @@ def tiny(tokenizer):
 
 def test_the_packed_loss_is_that_of_one_sequence_for_every_prefix(tiny):
     rng = np.random.default_rng(1)
-    batch, expected = [], 0.0
+    batch, expected, even = [], 0.0, Weights(1.0, 1.0, 1.0)
     for family in FAMILIES:
         problem = family.sample(rng, 1)[0]
         tries = explore(family, problem, 0.5, 3, 0.2, rng)
         state = rng.bit_generator.state
-        batch.append(example(tiny.tokenizer, family, problem, tries, True, True, 1.0, rng))
+        batch.append(example(tiny.tokenizer, family, problem, tries, True, True, even, rng))
         rng.bit_generator.state = state
         left = [family.candidates(problem), *(one.left for one in tries)]
         answers = [own[rng.integers(len(own))] for own in left]

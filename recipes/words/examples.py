@@ -20,6 +20,15 @@ from recipes.words.text import WORDS
 
 
 @dataclass(frozen=True)
+class Weights:
+    """What a token weighs in the loss: of what is tried, of what comes of it, of a forced answer."""
+
+    guess: float = 1.0
+    check: float = 2.0
+    forced: float = 2.0
+
+
+@dataclass(frozen=True)
 class Example:
     """One packed sequence: prompt and thought, and a forced answer after each try.
 
@@ -50,7 +59,7 @@ def example(
     tries: Sequence[Try],
     ended: bool,
     guesses: bool,
-    forced_weight: float,
+    weights: Weights,
     rng: np.random.Generator,
 ) -> Example:
     """A thought of these tries, to be learnt, with what a perfect meta-prover would answer at each prefix.
@@ -70,8 +79,9 @@ def example(
     learnt: list[tuple[int, int, float]] = []
     colon = token_id(tokenizer, ":")
     for start, line in zip(ends[:-1], lines, strict=True):
-        first = 0 if guesses else line.index(colon)
-        learnt += [(start + i - 1, line[i], 1.0) for i in range(first, len(line))]
+        after = line.index(colon)
+        shares = [weights.guess if i <= after else weights.check for i in range(len(line))]
+        learnt += [(start + i - 1, line[i], shares[i]) for i in range(0 if guesses else after, len(line))]
     if ended:
         learnt.append((ends[-1] - 1, forced[0], 1.0))
     rows = packed.rows.tolist()
@@ -80,11 +90,11 @@ def example(
         for i in range(len(answer)):
             going_on = Counter(ids[i] for ids in spelt if ids[:i] == answer[:i])
             row = rows.pop(0)
-            learnt += [(row, token, forced_weight * n / going_on.total()) for token, n in going_on.items()]
+            learnt += [(row, token, weights.forced * n / going_on.total()) for token, n in going_on.items()]
     columns = zip(*learnt, strict=True)
-    where, targets, weights = (torch.tensor(np.array(column)) for column in columns)
+    where, targets, own_weights = (torch.tensor(np.array(column)) for column in columns)
     return Example(
-        packed.ids, packed.positions, packed.visible, packed.branch, where, targets, weights.float()
+        packed.ids, packed.positions, packed.visible, packed.branch, where, targets, own_weights.float()
     )
 
 

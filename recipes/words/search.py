@@ -3,9 +3,9 @@
 A thought is a list of tries, one a line. What a try says leaves fewer candidates, so information is graded,
 and a meta-prover that knows nothing else can do no better than to draw one of those that are left::
 
-    Which whole number from 1 to 15, times 7 and plus 4, makes 88?
-    Try 8: 56 + 4 = 60, too small, 9 to 15 left.
-    Try 12: 84 + 4 = 88, found.
+    Which whole number from 1 to 15, times 4 and plus 7, makes 55?
+    Try 8: 32 + 7 = 39, too small, 9 to 15 left.
+    Try 12: 48 + 7 = 55, found.
     Answer: 12
 """
 
@@ -113,9 +113,11 @@ class PairSum(Drawn):
     """
 
     size: int = 6
-    largest: int = 20
+    largest: int = 12
 
-    shape: ClassVar = re.compile(r"Try (\d+)(?: and (\d+))?: (?:needs|gives) \d+, (?:not there|no|found)\.")
+    shape: ClassVar = re.compile(
+        r"Try (\d+)(?: and (\d+))?: -?\d+ [+-] \d+ = -?\d+, (?:not there|no|found)\."
+    )
 
     def _name(self) -> str:
         return f"pair_sum_{self.size}_{self.largest}"
@@ -154,11 +156,13 @@ class PairSum(Drawn):
                 if found
                 else tuple(pair for pair in left if set(pair.split(" and ")) != set(numbers))
             )
-            return Try(f"Try {guess}: gives {total}, {'found' if found else 'no'}.\n", kept, found)
+            text = f"Try {guess}: {numbers[0]} + {numbers[1]} = {total}, {'found' if found else 'no'}.\n"
+            return Try(text, kept, found)
         needed = str(target - int(guess))
         found = needed in _listed(problem) and needed != guess
         kept = (f"{guess} and {needed}",) if found else tuple(pair for pair in left if not _has(pair, guess))
-        return Try(f"Try {guess}: needs {needed}, {'found' if found else 'not there'}.\n", kept, found)
+        text = f"Try {guess}: {target} - {guess} = {needed}, {'found' if found else 'not there'}.\n"
+        return Try(text, kept, found)
 
     def guess(self, line: str) -> str | None:
         """See `Family.guess`."""
@@ -168,22 +172,24 @@ class PairSum(Drawn):
 
 @dataclass(frozen=True)
 class Equation(Drawn):
-    """Which number of 1 .. `largest`, times a and plus b, makes N? a is 3 .. 9 and b 1 .. 9.
+    """Which number of 1 .. `largest`, times a and plus b, makes N? a is 2 .. `most` and b 1 .. 9.
 
     A try says on which side the answer lies. A careless one may lie outside what is left.
     """
 
     largest: int = 15
+    most: int = 5
 
     shape: ClassVar = re.compile(
         r"Try (\d+): \d+ \+ \d+ = \d+, (?:found|too (?:small|big), \d+ to \d+ left)\."
     )
 
     def _name(self) -> str:
-        return f"equation_{self.largest}"
+        return f"equation_{self.largest}_{self.most}"
 
     def _draw(self, rng: np.random.Generator) -> Problem:
-        a, b, x = int(rng.integers(3, 10)), int(rng.integers(1, 10)), int(rng.integers(1, self.largest + 1))
+        a, b = int(rng.integers(2, self.most + 1)), int(rng.integers(1, 10))
+        x = int(rng.integers(1, self.largest + 1))
         question = f"Which whole number from 1 to {self.largest}, times {a} and plus {b}, makes {a * x + b}?"
         return self._problem(question, str(x), a=a, b=b, target=a * x + b)
 
@@ -219,10 +225,10 @@ class ListedEquation(Equation):
     size: int = 8
 
     def _name(self) -> str:
-        return f"listed_equation_{self.size}"
+        return f"listed_equation_{self.size}_{self.largest}"
 
     def _draw(self, rng: np.random.Generator) -> Problem:
-        a, b = int(rng.integers(3, 10)), int(rng.integers(1, 10))
+        a, b = int(rng.integers(2, self.most + 1)), int(rng.integers(1, 10))
         numbers = [int(n) for n in rng.permutation(self.largest)[: self.size] + 1]
         target, listed = a * numbers[0] + b, ", ".join(str(n) for n in rng.permutation(numbers))
         question = f"Which one of the numbers {listed}, times {a} and plus {b}, makes {target}?"
@@ -235,22 +241,23 @@ class ListedEquation(Equation):
 
 @dataclass(frozen=True)
 class Divisor(Drawn):
-    """Which of `size` numbers of 3 .. 12 divides N? One does, and it goes into N at most `most` times.
+    """Which of `size` numbers of 3 .. `largest` divides N? One does, and it goes into N at most `most` times.
 
     A careless try may repeat one.
     """
 
     size: int = 8
-    most: int = 9
+    largest: int = 11
+    most: int = 6
 
     shape: ClassVar = re.compile(r"Try (\d+): \d+ times \d+ is \d+, (?:found|\d+ over)\.")
 
     def _name(self) -> str:
-        return f"divisor_{self.size}_{self.most}"
+        return f"divisor_{self.size}_{self.largest}_{self.most}"
 
     def _draw(self, rng: np.random.Generator) -> Problem:
         while True:
-            numbers = [int(n) for n in rng.permutation(np.arange(3, 13))[: self.size]]
+            numbers = [int(n) for n in rng.permutation(np.arange(3, self.largest + 1))[: self.size]]
             target = int(numbers[0] * rng.integers(2, self.most + 1))
             if sum(target % n == 0 for n in numbers) == 1:
                 answer, listed = numbers[0], ", ".join(str(n) for n in rng.permutation(numbers))

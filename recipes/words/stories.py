@@ -21,20 +21,22 @@ LOSSES = ("loses", "sells", "gives away", "uses up")
 
 @dataclass(frozen=True)
 class Story(Drawn):
-    """How many are left of up to `largest` things, after two changes of 1 .. 9 each?
+    """How many are left of up to `largest` things, after two changes of 1 .. 5 each?
 
     A try reads each change as more or as fewer, so there are four of them. A careless one may repeat itself.
     """
 
-    largest: int = 30
+    largest: int = 14
 
-    shape: ClassVar = re.compile(r"Try (\d+ [+-] \d+ [+-] \d+): \d+, then \d+, (?:does not fit|found)\.")
+    shape: ClassVar = re.compile(
+        r"Try (\d+ [+-] \d+ [+-] \d+): \d+ [+-] \d+ = \d+, \d+ [+-] \d+ = -?\d+, (?:does not fit|found)\."
+    )
 
     def _name(self) -> str:
         return f"story_{self.largest}"
 
     def _draw(self, rng: np.random.Generator) -> Problem:
-        first, second = (int(n) for n in rng.permutation(9)[:2] + 1)
+        first, second = (int(n) for n in rng.permutation(5)[:2] + 1)
         start = int(rng.integers(first + second + 1, self.largest + 1))
         signs = [str(sign) for sign in rng.choice(["+", "-"], 2)]
         verbs = [str(rng.choice(GAINS if sign == "+" else LOSSES)) for sign in signs]
@@ -54,9 +56,9 @@ class Story(Drawn):
 
     def attempt(self, problem: Problem, guess: str, left: Sequence[str]) -> Try:
         """See `Family.attempt`."""
-        start, sign, change = guess.split()[:3]
-        value = str(_value(guess))
-        head = f"Try {guess}: {_value(f'{start} {sign} {change} + 0')}, then {value}, "
+        start, sign, change, other, second = guess.split()
+        between, value = _value(f"{start} {sign} {change} + 0"), str(_value(guess))
+        head = f"Try {guess}: {start} {sign} {change} = {between}, {between} {other} {second} = {value}, "
         if guess == problem.facts["reading"]:
             return Try(f"{head}found.\n", (value,), True)
         return Try(f"{head}does not fit.\n", tuple(x for x in left if x != value), False)

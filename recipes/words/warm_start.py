@@ -25,7 +25,7 @@ from mrt_lib.provenance import provenance
 from mrt_lib.reasoner import TEMPLATE
 from mrt_lib.training.lora import Learner, LoraSettings
 from mrt_lib.training.supervised import FinetuneConfig, finetune
-from recipes.words.examples import Example, batch_loss, example
+from recipes.words.examples import Example, Weights, batch_loss, example
 from recipes.words.model import ADAPTER, language_model
 from recipes.words.search import Divisor, Equation, Family, PairSum, explore
 from recipes.words.stories import Story
@@ -33,8 +33,9 @@ from recipes.words.text import WORDS
 
 FAMILIES: tuple[Family, ...] = (PairSum(), Equation(), Divisor(), Story())
 LORA = LoraSettings(8, 16)
+WEIGHTS = Weights()
 CONFIG = FinetuneConfig(
-    steps=360, learning_rate=1.5e-3, warmup=20, micro_batch_tokens=1100, checkpoint_every=20
+    steps=180, learning_rate=2e-3, warmup=20, micro_batch_tokens=1100, checkpoint_every=20
 )
 
 
@@ -47,7 +48,7 @@ class WarmStart:
         longest: most tries of a thought; their number is uniform in 1 .. `longest`.
         after: chance that a demonstration goes on after it has found the answer.
         shown: share of thoughts by a better explorer, from which all but the guesses is learnt.
-        forced: weight of a token of a forced answer beside one of a thought.
+        weights: of tokens in the loss.
         batch: thoughts in a step, a quarter of each family.
     """
 
@@ -55,7 +56,7 @@ class WarmStart:
     longest: int = 7
     after: float = 0.2
     shown: float = 0.3
-    forced: float = 2.0
+    weights: Weights = WEIGHTS
     batch: int = 16
     lora: LoraSettings = LORA
     config: FinetuneConfig = CONFIG
@@ -87,7 +88,7 @@ def _lesson(
     tries = explore(family, problem, float(careful), most, recipe.after, rng)
     # A thought ends when it has found the answer, or was to be no longer; some are cut before.
     ended = not shown and (any(one.found for one in tries) or rng.random() < 0.3)
-    return example(tokenizer, family, problem, tries, ended, not shown, recipe.forced, rng)
+    return example(tokenizer, family, problem, tries, ended, not shown, recipe.weights, rng)
 
 
 def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0) -> None:
