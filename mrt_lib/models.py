@@ -7,7 +7,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
@@ -55,13 +61,17 @@ def _dequantised(files: list[Path], dtype: torch.dtype) -> tuple[PreTrainedModel
         names = ", ".join(file.name for file in files)
         raise ValueError(f"{files[0].parent} holds {names}; give a folder with one GGUF file")
     own: Any = {"gguf_file": files[0].name}
+    plain: Any = {"quantization_config": GgufConfig(dequantize=True), "output_loading_info": True}
+    load: Any = AutoModelForCausalLM.from_pretrained
     try:
-        marked = AutoModelForCausalLM.from_pretrained(files[0].parent, dtype=dtype, **own)
+        marked, info = load(files[0].parent, dtype=dtype, **plain, **own)
         tokenizer = AutoTokenizer.from_pretrained(files[0].parent, **own)
     except ImportError as error:
         raise ImportError(f"to read {files[0].name}, `pip install gguf accelerate`") from error
     except (ValueError, KeyError, IndexError, OSError, NotImplementedError) as error:
         raise ValueError(f"{files[0]} is damaged, or no GGUF of a known model: {error}") from error
+    if lost := sorted(info["missing_keys"]):
+        raise ValueError(f"{files[0]} has no weights for {len(lost)} parts of its model, as {lost[0]}")
     config = marked.config
     del config.quantization_config
     model = AutoModelForCausalLM.from_config(config, dtype=dtype)
@@ -88,7 +98,7 @@ def find_model(name: str | Path) -> Path:
     from huggingface_hub import snapshot_download
 
     repository, _, revision = str(name).partition("@")
-    asked: Any = {"revision": revision or None, "allow_patterns": ["*.json", "*.safetensors"]}
+    asked: Any = {"revision": revision or None, "allow_patterns": ["*.json", "*.jinja", "*.safetensors"]}
     try:
         return Path(snapshot_download(repository, **asked))
     except (OSError, ValueError) as error:

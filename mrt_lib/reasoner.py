@@ -84,10 +84,8 @@ class Reasoner:
             base: of an adapter; None for what it names, seen from here or from the folder around it.
             **options: of the engine, such as `batch_tokens` or `gpu_memory_utilization`.
 
-        Raises:
-            ValueError: an unknown dtype or engine, a template that does not fit, an adapter's base changed.
-            FileNotFoundError: the model or one of its files is missing; the files are named.
-            ImportError: vLLM is not installed.
+        ValueError: an unknown dtype or engine, a template that does not fit, an adapter's base changed.
+        FileNotFoundError names the model or files that are missing; ImportError: vLLM is not installed.
         """
         if engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
@@ -128,7 +126,7 @@ class Reasoner:
     def room(self, problems: Sequence[Problem], answer_tokens: int) -> int | None:
         """Most tokens of a thought beside the longest prompt, the stop text and an answer; None for no limit.
 
-        ValueError names the first problem whose question the tokenizer cannot write.
+        ValueError names the first problem that the tokenizer cannot write or `answer_end` would cut.
         """
         stops = (self.template.finished_answer, self.template.separator + self.template.forced_answer)
         around = max(len(encode(self.tokenizer, text)) for text in stops) + answer_tokens
@@ -138,6 +136,9 @@ class Reasoner:
                 longest = max(longest, len(self.prompt(problem.question)))
             except ValueError as error:
                 raise ValueError(f"problem {problem.id!r}: {error}") from None
+            if self.template.answer_end == "}" in problem.answer:
+                cut = f"problem {problem.id!r}: answer_end '}}' would cut the answer {problem.answer!r}"
+                raise ValueError(f"{cut}; give a template with answer_end=''")
         return None if self.context is None else self.context - longest - around
 
     def check_room(self, problems: Sequence[Problem], thinking_tokens: int, answer_tokens: int) -> None:
@@ -225,7 +226,9 @@ class Reasoner:
 
     def answering(self, sampling: Sampling) -> Sampling:
         """The same sampling, ended by the end of an answer or of all text."""
-        return replace(sampling, stop=(*self.answer_ends(), *self.ends()))
+        # "}^" and the like go on with an expression.
+        ended = (ids for ids in self.answer_ends() if "{" not in decode(self.tokenizer, ids))
+        return replace(sampling, stop=(*ended, *self.ends()))
 
     def answer_ends(self) -> Stop:
         """The template's end of an answer, alone or in one token with what follows."""

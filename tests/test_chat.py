@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import mrt_lib
 from mrt_lib.arms.base import Rollout
 from mrt_lib.engines import Sampling
+from mrt_lib.measure.prover import exact_prover
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import MathTask, RootSearch
 from mrt_lib.thoughts.episodes import LINES, SENTENCES, cut_at_openers
@@ -243,3 +244,65 @@ def test_a_report_from_thoughts_that_are_there(tmp_path):
     path.write_text(json.dumps({"problem": "x", "thought": "try"}) + "\n")
     with pytest.raises(ValueError, match=r"thoughts\.jsonl:1: needs the id of a problem"):
         mrt_lib.report(reasoner, problems, thoughts=path)
+
+
+# --- faults that a stranger's reading found ---
+
+
+def test_an_answer_that_its_end_would_cut_is_refused_and_one_without_an_end_is_read_whole(pieces):
+    task = MathTask(
+        {"train": [{"question": "1?", "answer": "\\frac{1}{2}"}, {"question": "2?", "answer": "3"}]}
+    )
+    with pytest.raises(
+        ValueError, match=r"answer_end '}' would cut the answer .*; give a template with answer_end=''"
+    ):
+        mrt_lib.report(pieces, task.problems["train"], task)
+    open_ended = Reasoner(pieces.model, pieces.tokenizer, replace(pieces.template, answer_end=""))
+    assert open_ended.answering(Sampling(4)).stop == ((256,),)
+    assert exact_prover(open_ended, task, task.problems["train"]) is None
+    assert open_ended.read(encode(pieces.tokenizer, "\\frac{1}{2}}. So")) == "\\frac{1}{2}"
+
+
+def test_an_unboxed_answer_is_read_to_its_end_and_no_foreign_text_counts(pieces):
+    template = replace(pieces.template, boxed_answer=False, answer_end=".")
+    own = Reasoner(pieces.model, pieces.tokenizer, template)
+    assert own.read(encode(pieces.tokenizer, "12.")) == "12"
+    tokenizer = merging_tokenizer()
+    assert {ids[0] for ids in ending_ids(tokenizer, "</think>", True)} == {encode(tokenizer, "</think>")[0]}
+
+
+DATED = PLAIN.chat_template.replace(
+    "{% for m", "Today: {{ strftime_now('%d %b %Y') }} {{ date_string }}\n{% for m", 1
+)
+
+
+def test_a_prompt_is_the_same_tomorrow():
+    tokenizer = PLAIN.tokenizer()
+    tokenizer.chat_template = DATED
+    assert "Today: 01 Jan 2025 01 Jan 2025\n" in find_template(tokenizer).prompt
+
+
+def test_a_prompt_that_closes_the_thought_is_refused():
+    tokenizer = SWITCH.tokenizer()
+    tokenizer.chat_template = f"{PLAIN.chat_template}{{{{ '</think>' }}}}"
+    with pytest.raises(ValueError, match="closes the thought before it begins"):
+        find_template(tokenizer)
+
+
+def test_a_chat_model_with_the_testbeds_tokens_is_no_testbed():
+    tokenizer = replace(SWITCH, special=(*SWITCH.special, "<eos>", "try")).tokenizer()
+    assert find_template(tokenizer).name == "chat"
+    tokenizer.chat_template = None
+    assert find_template(tokenizer).name == "testbed"
+
+
+def test_thoughts_with_their_end_in_them_or_about_other_prompts_are_refused(tmp_path):
+    problems = RootSearch(31).problems["test"][:2]
+    reasoner = Reasoner.load("data/models/base")
+    path = tmp_path / "thoughts.jsonl"
+    path.write_text(json.dumps({"problem": problems[0].id, "thought": "try 1 </think> 1"}) + "\n")
+    with pytest.raises(ValueError, match=r"a thought ends before its '</think>'"):
+        mrt_lib.report(reasoner, problems, thoughts=path)
+    other = [replace(t, prompt_ids=[5]) for t in reasoner.think(problems, Sampling(8))]
+    with pytest.raises(ValueError, match="other prompts"):
+        mrt_lib.report(reasoner, problems, thoughts=other)

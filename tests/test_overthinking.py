@@ -14,7 +14,7 @@ from mrt_lib.reporting import page as draw
 from mrt_lib.reporting.measured import Overthinking
 from mrt_lib.reporting.observation import Observation
 from mrt_lib.reporting.overthinking import measure
-from mrt_lib.reporting.page import page, read_report, write_report
+from mrt_lib.reporting.page import page, write_report
 from mrt_lib.tasks import Problem
 from mrt_lib.thoughts.templates import encode
 from mrt_lib.thoughts.traces import Trace
@@ -22,6 +22,12 @@ from mrt_lib.thoughts.traces import Trace
 REASONER = Reasoner.load("data/models/weak")
 WORD = encode(REASONER.tokenizer, "try")
 PROBLEMS = [Problem("p", "toy", "solve", "7"), Problem("q", "toy", "solve", "9")]
+
+
+def saved(folder):
+    return Overthinking.from_json((folder / "report.json").read_text(encoding="utf-8"))
+
+
 SETTINGS = {"model": "toy", "task": "toy", "template": "testbed", "values": "exact", "rollouts": 1}
 SETTINGS |= {
     "problems": 2,
@@ -157,14 +163,14 @@ def test_json_keeps_every_number_also_undefined_ones(tmp_path):
     assert "NaN" not in found.to_json()
     assert "Infinity" not in found.to_json()
     write_report(found, tmp_path)
-    assert repr(read_report(tmp_path)) == repr(found)
+    assert repr(saved(tmp_path)) == repr(found)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"numbers": [{}], "thoughts": [], "example": {}}'])
 def test_other_files_are_no_reports(tmp_path, text):
     (tmp_path / "report.json").write_text(text)
     with pytest.raises(ValueError, match="not a report"):
-        read_report(tmp_path)
+        saved(tmp_path)
 
 
 def test_text_from_models_and_data_is_escaped():

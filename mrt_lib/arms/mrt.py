@@ -15,9 +15,8 @@ the progress bonus is implicit. "termination" is the recipe in the released code
     MRTOnline   J_j = mean correctness of G forced answers at c_j;  R_i in {0, 1}  (the authors' own re-run)
 
 C_e is the episode's own progress J_{e+1} - J_e (paper, Definition 6.1), its information gain (the same of
-log J), or regret-to-go, a variant of the credit of AnytimeReasoner (arXiv 2505.13438), which optimised
-the same area before (see `mrt_lib.measure.progress`).
-The re-run's own normalisation of C_e is not published; here it is centred per episode index within the group.
+log J), or regret-to-go, a variant of the credit of AnytimeReasoner (arXiv 2505.13438), which optimised the
+same area before. The re-run's normalisation of C_e is not published; here it is centred in the group.
 """
 
 from __future__ import annotations

@@ -10,15 +10,13 @@
                when thinking is ended there
         supervised fine-tuning of the policy on what was kept
 
-"There" has two readings, and progress up to prefix j adds up to J_j - J_0 in both:
+"There" has two readings; progress up to prefix j adds up to J_j - J_0 in both:
 
     "rank"  whole traces:   of each problem's right traces, the one with the largest J_k - J_0
     "cut"   best prefixes:  every trace up to j* = argmax_j J_j, if the answer given there is right
 
-The answer at a cut is drawn from the policy once, forced, as the answer of a whole trace is drawn once: a
-right answer out of many tries would let lucky prefixes through. Ties go to the shorter thought. What never
-rose above J_0 has made no progress and is not kept. The paper does not say how ties are broken, how many
-traces are sampled or how many iterations there are.
+The answer at a cut is drawn from the policy once, forced, as that of a whole trace is. Ties go to the shorter
+thought (the paper does not say). What never rose above J_0 has made no progress and is not kept.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from mrt_lib.thoughts.templates import encode
 from mrt_lib.thoughts.traces import Trace
 
 BLOCK = 2048  # branch tokens in one pass
-FEW = 4  # ends of an answer, in passes
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,8 @@ class ExactProver:
                 answers = torch.zeros(shape, dtype=torch.float64)
                 answers.index_put_(tuple(packed[i].owners.T), log_probs.double(), accumulate=True)
                 log_value = answers.logsumexp(1).clamp(max=0.0).numpy()
-                apart = [] if attends(model) else _separate(packed[i])
-                read = sum(len(ids) for ids, _ in apart) or len(packed[i])
+                apart = set() if attends(model) else {tuple(ids.tolist()) for ids, _ in _separate(packed[i])}
+                read = sum(map(len, apart)) or len(packed[i])
                 results[i] = PrefixValues(np.exp(log_value), log_value, read)
         model.train(training)
         return [results[i] for i in range(len(traces))]
@@ -151,17 +150,19 @@ class ExactProver:
         logits = _branch_logits(model, packed, kept)
         results, places = [], row_of.to(model.device).split([len(rows) for rows in packed.rows])
         for trace_logits, place, trace in zip(logits, places, batch, strict=True):
-            chosen = torch.log_softmax(trace_logits[place].float() / self.temperature, dim=-1)
-            results.append(chosen.gather(1, trace.targets[:, None].to(model.device))[:, 0].cpu())
+            own, at = torch.unique(place, return_inverse=True)  # answers share their rows
+            log_probs = torch.log_softmax(trace_logits[own].float() / self.temperature, dim=-1)
+            results.append(log_probs[at, trace.targets.to(model.device)].cpu())
         return results
 
     def _one_by_one(self, packed: PackedTrace) -> torch.Tensor:
         """The same with a sequence for every prefix and answer: what each answer's tokens see, and they."""
-        model, found = self.reasoner.model, []
+        model, found, read = self.reasoner.model, [], dict[tuple[int, ...], torch.Tensor]()
         for ids, answer in _separate(packed):
-            logits = model(input_ids=ids[None].to(model.device), use_cache=False).logits[0].float().cpu()
-            log_probs = torch.log_softmax(logits[-len(answer) :] / self.temperature, dim=-1)
-            found.append(log_probs.gather(1, answer[:, None])[:, 0])
+            if (key := tuple(ids.tolist())) not in read:  # answers may differ in their end alone
+                logits = model(input_ids=ids[None].to(model.device), use_cache=False).logits[0].float().cpu()
+                read[key] = torch.log_softmax(logits[-len(answer) :] / self.temperature, dim=-1)
+            found.append(read[key].gather(1, answer[:, None])[:, 0])
         return torch.cat(found)
 
 
@@ -194,12 +195,11 @@ def exact_prover(
 ) -> ExactProver | None:
     """The prover that gives J exactly; None where J has to be sampled.
 
-    J is exact if the task lists the right answers of every problem, the forced text leads straight into the
-    answer and, where each end of an answer takes a pass of its own (`attends`), there are few. ValueError
-    where a problem lists no right answer, or one that the tokenizer cannot write.
+    J is exact if the task lists the right answers of every problem, and the forced text leads into an answer
+    that has an end. ValueError where a problem lists none, or one that the tokenizer cannot write.
     """
-    listed = reasoner.template.leads_to_answer and all(task.answers(p) is not None for p in problems)
-    if not listed or (len(reasoner.answer_ends()) > FEW and not attends(reasoner.model)):
+    leads = reasoner.template.leads_to_answer and reasoner.template.answer_end
+    if not leads or any(task.answers(p) is None for p in problems):
         return None
     for problem in problems:
         right_answer_ids(reasoner, task, problem)

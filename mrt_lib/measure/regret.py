@@ -6,9 +6,8 @@ released code). That curve starts at (0, 0), is straight between its points and 
 
 Tokens are those spent at each prefix (prompt, prefix, stop text and the mean length of one answer), finite,
 at least 0 and never falling, shape (k + 1,); values J_0 .. J_k are probabilities of the same shape; a budget
-C0 is a whole number of tokens, at least 1. Every function raises ValueError for anything else.
-
-Two slips of the released analysis code are not reproduced; notebook 02 shows them.
+C0 is a whole number of tokens, at least 1. Every function raises ValueError for anything else. Two slips of
+the released analysis code are not reproduced; notebook 02 shows them.
 """
 
 import math

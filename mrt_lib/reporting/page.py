@@ -42,11 +42,6 @@ def write_report(found: Overthinking, folder: str | Path) -> Path:
     return shown
 
 
-def read_report(folder: str | Path) -> Overthinking:
-    """The report that `write_report` saved; FileNotFoundError without one, ValueError if it is none."""
-    return Overthinking.from_json((Path(folder) / "report.json").read_text(encoding="utf-8"))
-
-
 def page(found: Overthinking) -> str:
     """The page: one HTML text that needs no other file."""
     shown = partial(_shown, found)

@@ -64,13 +64,9 @@ def report(
             whole thought. Give them in order to compare two reasoners.
         engine: of a reasoner that is loaded. thoughts: that are there already, see `given_thoughts`.
 
-    Raises:
-        ValueError: before anything is generated: fewer than 2 problems or the same twice, no gold answer or
-            one that the task calls wrong, thoughts that do not fit the context, an option out of range, a
-            folder that holds another run; or the first problems' answers cannot be read (`observe`).
-        FileNotFoundError: no such model or problem file.
-        BlockingIOError: another process writes a report into the folder; it is named.
-        OSError: a file could not be written, such as on a full disk.
+    ValueError, before anything is generated: fewer than 2 problems or the same twice, no gold answer or one
+    that the task calls wrong, an option out of range, a folder of another run; later from `probe`.
+    FileNotFoundError: no such model or file. BlockingIOError: another process has the folder.
     """
     options = Options(rollouts, thinking_tokens, branches, answer_tokens, temperature, seed, top_p, top_k)
     budgets = [check_positive("a budget", tokens) for tokens in budgets] if budgets else None
@@ -130,12 +126,14 @@ def given_thoughts(
 ) -> list[Trace]:
     """Traces, or those of a JSONL file with "problem" (an id), "thought" (text) and, if it is so, "finished":
     true, in the order of the problems; ValueError unless each problem has as many."""
+    own = {problem.id: reasoner.prompt(problem.question) for problem in problems}
     if isinstance(thoughts, str | Path):
-        own = {problem.id: reasoner.prompt(problem.question) for problem in problems}
         traces = []
         for where, row in read_jsonl(thoughts):
             if row.get("problem") not in own or not isinstance(row.get("thought"), str):
                 raise ValueError(f"{where}: needs the id of a problem as 'problem', a text as 'thought'")
+            if (end := reasoner.template.think_end) and end in row["thought"]:
+                raise ValueError(f"{where}: a thought ends before its {end!r}; say finished: true instead")
             ids = encode(reasoner.tokenizer, row["thought"])
             traces.append(
                 Trace(row["problem"], own[row["problem"]], ids, reasoner.cut(ids), bool(row.get("finished")))
@@ -144,4 +142,6 @@ def given_thoughts(
     times = Counter(trace.problem_id for trace in thoughts)
     if set(times) != {problem.id for problem in problems} or len(set(times.values())) > 1:
         raise ValueError("give as many thoughts about each problem, and about no others")
+    if any(trace.prompt_ids != own[trace.problem_id] for trace in thoughts):
+        raise ValueError("the thoughts were about other prompts than this reasoner's template writes")
     return [trace for problem in problems for trace in thoughts if trace.problem_id == problem.id]

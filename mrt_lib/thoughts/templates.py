@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 BOX = "\\boxed{"
 BOXED = "\nPlease reason step by step, and put your final answer within \\boxed{}."
+DAY = date(2025, 1, 1)
 THINK = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>"))
 WHITE = "ĠĊĉč▁ \n\t\r"  # white space as it stands in the names of tokens
 SPACES = ("▁", "Ġ")  # what a token's name begins with if its text begins with a space
@@ -32,14 +34,13 @@ class Template:
         separator: between a prefix of a thought and `forced_answer`, unless the prefix is empty or ends so.
         forced_answer: appended to a prefix of a thought to make the model answer now (mu).
         finished_answer: instead, where the model itself has closed the thought: `think_end` and what follows.
-        answer_end: the text that ends an answer.
+        answer_end: the text that ends an answer; "" where the model's own end of text alone does.
         boxed_answer: the answer is the last `\\boxed{}`; otherwise it is the whole text. Where
             `forced_answer` itself ends in an open `\\boxed{`, it is what stands before its brace.
         episode_marker: token that opens every episode, or "" where `openers` decide.
         openers: a step that starts with one of these may open an episode; any step if there are none.
         continue_markers: texts that reopen a closed thought (budget forcing), in rotation.
-        steps: what lies between two steps, a regular expression: `mrt_lib.thoughts.episodes.PARAGRAPHS`,
-            LINES or SENTENCES.
+        steps: what lies between two, a regular expression: `episodes.PARAGRAPHS`, LINES, SENTENCES, ...
         min_steps: least steps of an episode.
         episode_tokens: cut every so many tokens instead; 0 for not.
     """
@@ -126,7 +127,7 @@ class Template:
     def parse_answer(self, text: str) -> str:
         """The answer in the text after the thought; "" where there is none to read."""
         if not self.boxed_answer:
-            return text.strip()
+            return (text.partition(self.answer_end)[0] if self.answer_end else text).strip()
         return _box_content(text) if self.leads_to_answer else last_boxed(text)
 
 
@@ -192,33 +193,31 @@ def get_template(name: str) -> Template:
 
 
 def find_template(tokenizer: PreTrainedTokenizerBase) -> Template:
-    """The first known template whose tokens the tokenizer has, else one made from its chat template.
-
-    ValueError if there is neither.
-    """
+    """The first known template that fits, else one made from the chat template; ValueError without either."""
     for template in TEMPLATES.values():
-        if template.fits(tokenizer):
+        if template.fits(tokenizer) and not (template is TESTBED and tokenizer.chat_template):
             return template
     return chat_template(tokenizer)
 
 
 def chat_template(tokenizer: PreTrainedTokenizerBase) -> Template:
-    """The template of a chat model: its own turns, think tokens where its chat template writes them, else a
-    chain of thought that ends with the turn; a forced answer in a box.
-
-    ValueError without a chat template, or for one that does not give back a question as it was.
-    """
+    """A chat model's own turns and think tokens, else a chain of thought that ends with the turn. ValueError
+    without a chat template, or for one that cannot be used."""
     if not tokenizer.chat_template:
-        known = f"none of the templates {sorted(TEMPLATES)} fits this tokenizer, and it has no chat template"
+        known = f"no template of {sorted(TEMPLATES)} fits this tokenizer, and it has no chat template"
         raise ValueError(f"{known}; give a Template with the model's own texts")
     asked = [{"role": "user", "content": "{question}" + BOXED}]
-    kept: Any = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": True}
+    kept: Any = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": True, "thinking": True}
+    # A prompt must not change over night.
+    kept |= {"date_string": DAY.strftime("%d %b %Y"), "strftime_now": DAY.strftime}
     try:
         prompt = str(tokenizer.apply_chat_template(asked, **kept))
     except Exception as error:  # whatever a template raises
         way = "give a Template with the model's own texts"
         raise ValueError(f"the chat template takes no single question ({error}); {way}") from error
     opened, closed = next((p for p in THINK if p[1] in str(tokenizer.chat_template)), ("", ""))
+    if closed and prompt.rstrip().endswith(closed):
+        raise ValueError("the chat template closes the thought before it begins; give a Template")
     if opened and not prompt.rstrip().endswith(opened):
         prompt += f"{opened}\n"
     box = f"{closed}\n\n**Final Answer**\n{BOX}"
@@ -308,7 +307,8 @@ def _endings(
         return (plain,)
     names = tokenizer.get_vocab()
     first, last = (str(name) for name in tokenizer.convert_ids_to_tokens([plain[0], plain[-1]]))
-    firsts = [plain[0], *sorted(i for name, i in names.items() if name.endswith(first) and name != first)]
+    before = [i for name, i in names.items() if name.endswith(first) and name != first]
+    firsts = [plain[0], *([] if anything else sorted(before))]
     after = [(i, name.removeprefix(last)) for name, i in names.items() if name.startswith(last)]
     lasts = [plain[-1], *sorted(i for i, rest in after if rest and (anything or not rest.strip(WHITE)))]
     both = [(one, *plain[1:-1], other) for one in firsts for other in lasts]

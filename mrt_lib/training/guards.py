@@ -20,9 +20,8 @@ FEW = 0.05
 def check_budget(policy: Policy, rollouts: Sequence[Rollout], horizon: int | None) -> None:
     """ValueError if the thinking budget does not go with the horizon of the run, in episodes.
 
-    The budget must not end inside the first episode of every thought. A thought that was cut may have just
-    finished its first episode; whether a second one follows is seen from thoughts that are a few tokens
-    longer. And most thoughts must end within the horizon, if one counts: what comes after it earns nothing.
+    Most thoughts must end within the horizon, if one counts: what comes after it earns nothing. And some must
+    have a second episode, which is seen from thoughts that are a few tokens longer.
     """
     budget, episodes = policy.thinking.max_new_tokens, [r.trace.n_episodes for r in rollouts]
     if horizon is not None and np.median(episodes) > horizon:
@@ -46,8 +45,8 @@ def check_ends(reasoner: Reasoner) -> None:
     for text in (reasoner.template.think_end, reasoner.template.answer_end):
         end = next(iter(ending_ids(reasoner.tokenizer, text)), ())
         if len(end) == 1 and (n := int((rows == rows[end[0]]).all(1).sum()) - 1):
-            way = "spell it in tokens that the model knows, in its Template"
-            warnings.warn(f"the end {text!r} has the output row of {n} other tokens: {way}", stacklevel=3)
+            one = f"the end {text!r} has the output row of {n} other tokens: spell it with others (Template)"
+            warnings.warn(one, stacklevel=3)
 
 
 def announce(rollouts: Sequence[Rollout]) -> None:
@@ -78,8 +77,8 @@ def conclude(log: Sequence[Mapping[str, float]]) -> None:
 def deferred_interrupt() -> Iterator[Callable[[], None]]:
     """Hold Ctrl-C (or a notebook's stop button) back until the yielded function is called.
 
-    That function raises the KeyboardInterrupt that came meanwhile. A second one is raised at once.
-    Outside the main thread, where Python delivers no signals, nothing is held back.
+    That raises the KeyboardInterrupt that came meanwhile; a second one is raised at once. Outside the main
+    thread, where Python delivers no signals, nothing is held back.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():

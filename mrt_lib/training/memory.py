@@ -18,11 +18,9 @@ from mrt_lib.training.updates import token_row, update
 def check_fits(trainer: Trainer, free: Callable[[], int] | None = None) -> dict[str, int]:
     """Run each phase of a step with the longest prompt, thought and answer, at 1, 2, 4 .. rollouts at once.
 
-    Nothing is learnt and nothing is drawn. Growing in steps, it stops before the machine does.
-
-    `free` gives the bytes that are free now; None asks the device. Most bytes in use in each phase: on a GPU
-    those allocated there, on a CPU the process's peak so far. MemoryError: a phase does not fit; names it,
-    what it took so far, what is free, and what to reduce.
+    Nothing is learnt or drawn. `free` gives the bytes that are free now; None asks the device. Gives the most
+    bytes in use in each phase: on a GPU those allocated, on a CPU the process's peak so far. MemoryError
+    names the phase that does not fit, what it took, what is free, and what to reduce.
     """
     config, rollout, found, start = trainer.config, _longest(trainer), {}, _peak()
     trace, everything = rollout.trace, config.group * (config.prompts or len(trainer.problems))

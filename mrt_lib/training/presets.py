@@ -1,9 +1,8 @@
 """What fits on four kinds of machine.
 
-`cpu` trains the shipped reasoners of 0.8 million parameters and is what the experiments ran with. The others
-train DeepSeek-R1-Distill-Qwen-1.5B with template `r1_short`; `r1` writes its answer out and needs more
-`answer_tokens`. Their sizes are estimated, not yet measured on these cards, and their learning rates are
-untested: `train` tries the largest shapes before a run begins (`check_fits`), and says what to reduce.
+`cpu` trains the shipped reasoners, as in the experiments. The others train a model of 1.5 billion parameters;
+their sizes are estimated and their learning rates untested: `train` tries the largest shapes before a run
+begins (`check_fits`), and says what to reduce.
 """
 
 from dataclasses import dataclass, field
