@@ -73,7 +73,7 @@ def _dequantised(files: list[Path], dtype: torch.dtype) -> tuple[PreTrainedModel
     if lost := sorted(info["missing_keys"]):
         raise ValueError(f"{files[0]} has no weights for {len(lost)} parts of its model, as {lost[0]}")
     config = marked.config
-    del config.quantization_config
+    vars(config).pop("quantization_config", None)
     model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.load_state_dict(marked.state_dict())
     model.generation_config = marked.generation_config

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mrt_lib.files import weights_digest
 from mrt_lib.models import load_model
 from mrt_lib.reasoner import Reasoner
 from recipes.words import model as words_model
@@ -71,6 +72,8 @@ def test_three_tensors_equal_an_independent_dequantisation(folder, loaded, tmp_p
             assert torch.equal(found, by_hand), tensor.name
             kinds.add(tensor.tensor_type.name)
     assert kinds == {"Q8_0", "Q4_1", "F32"}
+    again = load_model(language_model(tmp_path / "again"), "float32")[0]
+    assert weights_digest(again) == weights_digest(loaded[0])
 
 
 def dequantised(tensor):
