@@ -117,7 +117,7 @@ def test_model_without_the_think_tokens():
     plain = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?")), unk_token="?"
     )
-    with pytest.raises(ValueError, match=r"none of the templates .* fits this tokenizer"):
+    with pytest.raises(ValueError, match=r"no template of .* fits this tokenizer"):
         Reasoner(MODEL, plain)
 
 
