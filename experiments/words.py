@@ -32,6 +32,7 @@ from mrt_lib.measure.prover import ExactProver
 from mrt_lib.provenance import provenance
 from mrt_lib.tasks.base import Problem
 from mrt_lib.training import loop
+from mrt_lib.training.config import Imitation
 from mrt_lib.training.lora import LoraSettings
 from recipes.words.model import load_words, warm_model
 from recipes.words.search import Family
@@ -75,6 +76,7 @@ def make_trainer(run: WordsRun) -> Trainer:
         learning_rate=run.rate,
         loss=run.loss,
         lora=LoraSettings(16, 32),
+        imitation=Imitation(steps=2, tokens=1024),
         micro_batch_tokens=1024,
         prover_batch_tokens=4096,
         checkpoint_every=5,

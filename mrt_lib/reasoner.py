@@ -136,7 +136,7 @@ class Reasoner:
                 longest = max(longest, len(self.prompt(problem.question)))
             except ValueError as error:
                 raise ValueError(f"problem {problem.id!r}: {error}") from None
-            if self.template.answer_end == "}" in problem.answer:
+            if self.template.answer_end == "}" and "}" in problem.answer:
                 cut = f"problem {problem.id!r}: answer_end '}}' would cut the answer {problem.answer!r}"
                 raise ValueError(f"{cut}; give a template with answer_end=''")
         return None if self.context is None else self.context - longest - around

@@ -150,9 +150,9 @@ class _Sampler(generation.LogitsProcessor):
         self._warpers: Any = generation.LogitsProcessorList()
         if sampling.temperature not in (0, 1):
             self._warpers.append(TemperatureLogitsWarper(float(sampling.temperature)))
-        if sampling.top_k:
+        if sampling.top_k and not self._greedy:
             self._warpers.append(TopKLogitsWarper(sampling.top_k))
-        if sampling.top_p < 1:
+        if sampling.top_p < 1 and not self._greedy:
             self._warpers.append(TopPLogitsWarper(sampling.top_p))
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

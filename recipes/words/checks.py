@@ -22,6 +22,7 @@ from mrt_lib.provenance import provenance
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.templates import decode
+from recipes.root_search.checks import share
 from recipes.words.model import ADAPTER, load_words
 from recipes.words.search import Family, read_tries
 from recipes.words.warm_start import FAMILIES
@@ -57,9 +58,9 @@ def quality(
     sums = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     values = found.by_episode(EPISODES).mean(1)
     result = {
-        "format": bootstrap(_share, sums["formed"], sums["lines"], seed=0),
-        "arithmetic": bootstrap(_share, sums["right"], sums["formed"], seed=0),
-        "error": bootstrap(_share, sums["error"], sums["prefixes"], seed=0),
+        "format": bootstrap(share, sums["formed"], sums["lines"], seed=0),
+        "arithmetic": bootstrap(share, sums["right"], sums["formed"], seed=0),
+        "error": bootstrap(share, sums["error"], sums["prefixes"], seed=0),
     }
     for name in ("mixed", "ended", "episodes", "tokens"):
         result[name] = bootstrap(np.mean, sums[name], seed=0)
@@ -88,10 +89,6 @@ def _row(reasoner: Reasoner, family: Family, found: Evaluation, i: int) -> dict[
     row["episodes"] = float(np.mean([t.n_episodes for t in traces]))
     row["tokens"] = float(np.mean([len(t.thought_ids) for t in traces]))
     return row
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> float:
-    return float(part.sum() / whole.sum()) if whole.any() else float("nan")
 
 
 def table(found: dict[str, dict[str, Interval]]) -> str:
@@ -127,10 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "families": {name: {k: vars(v) for k, v in row.items()} for name, row in found.items()},
         },
     )
+    sizes = f"--problems {options.problems} --rollouts {options.rollouts}"
     for name, row in found.items():
         for measure, interval in row.items():
             unit = {"episodes": "episodes per thought", "tokens": "tokens per thought"}.get(measure, "share")
-            record(f"lm.warm_{name}_{measure}", interval, unit, "python -m recipes.words.checks")
+            record(f"lm.warm_{name}_{measure}", interval, unit, f"python -m recipes.words.checks {sizes}")
 
 
 if __name__ == "__main__":

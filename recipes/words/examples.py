@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from mrt_lib.measure.packing import TRUNK, Branch, pack
+from mrt_lib.measure.packing import PADDING, TRUNK, Branch, pack
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.templates import encode, token_id
 from recipes.words.search import Family, Try
@@ -103,22 +104,22 @@ def _answer_ids(tokenizer: PreTrainedTokenizerBase, answer: str) -> list[int]:
     return [*encode(tokenizer, answer), token_id(tokenizer, WORDS.answer_end)]
 
 
-def batch_loss(model: torch.nn.Module, batch: Sequence[Example]) -> torch.Tensor:
+def batch_loss(model: Any, batch: Sequence[Example]) -> torch.Tensor:
     """Summed loss of packed examples in nats, one pass, and logits of what is learnt alone."""
-    ids, positions, visible = (
-        pad_sequence([getattr(e, name) for e in batch], batch_first=True)
-        for name in ("ids", "positions", "visible")
+    ids, positions, visible, branch = (
+        pad_sequence([getattr(e, name) for e in batch], True, PADDING[name]).to(model.device)
+        for name in ("ids", "positions", "visible", "branch")
     )
-    branch = pad_sequence([e.branch for e in batch], batch_first=True, padding_value=-2)
-    columns = torch.arange(ids.shape[1])
+    columns = torch.arange(ids.shape[1], device=model.device)
     trunk = (branch == TRUNK)[:, None] & (columns < visible[:, :, None])
     own = (branch[:, None] == branch[:, :, None]) & (columns <= columns[:, None])
-    mask = torch.zeros(len(batch), 1, *2 * ids.shape[1:], dtype=model.dtype)
+    mask = torch.zeros(len(batch), 1, *2 * ids.shape[1:], dtype=model.dtype, device=model.device)
     mask.masked_fill_(~(trunk | own)[:, None], torch.finfo(model.dtype).min)
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
     hidden = plain.model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False)
     rows = torch.cat([e.rows + i * ids.shape[1] for i, e in enumerate(batch)])
-    places, row_of = torch.unique(rows, return_inverse=True)
+    places, row_of = torch.unique(rows.to(model.device), return_inverse=True)
     logits = plain.lm_head(hidden.last_hidden_state.flatten(0, 1)[places]).float()
-    chosen = logits.log_softmax(-1)[row_of, torch.cat([e.targets for e in batch])]
-    return -(torch.cat([e.weights for e in batch]) * chosen).sum()
+    targets, weights = (torch.cat([getattr(e, name) for e in batch]) for name in ("targets", "weights"))
+    chosen = logits.log_softmax(-1)[row_of, targets.to(model.device)]
+    return -(weights.to(model.device) * chosen).sum()

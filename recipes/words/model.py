@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from mrt_lib.adapters import WEIGHTS
 from mrt_lib.files import new_folder, sha256, write_text
 from mrt_lib.models import load_model
 from mrt_lib.provenance import ROOT
@@ -25,7 +26,6 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MODELS = ROOT / "data" / "models"
 FOLDER = MODELS / "smollm2"
 ADAPTER = MODELS / "words"
-WARM = MODELS / "smollm2_words"
 CARD = f"""# SmolLM2-135M-Instruct, dequantised
 
 Weights and tokenizer of `{FILE}` (sha256 `{SHA256}`)
@@ -54,10 +54,10 @@ def language_model(folder: str | Path = FOLDER) -> Path:
     return folder
 
 
-def warm_model(adapter: str | Path = ADAPTER, folder: str | Path = WARM) -> Path:
+def warm_model(adapter: str | Path = ADAPTER) -> Path:
     """The folder of the model that thinks in words: the pretrained one with the warm start's adapter merged,
-    made if it is not there."""
-    folder = Path(folder)
+    made if it is not there. Another adapter gets another folder."""
+    folder = MODELS / f"smollm2_words_{sha256(Path(adapter) / WEIGHTS[1])[:12]}"
     if not folder.is_dir():
         Reasoner.load(adapter, base=language_model()).save(folder, merged=True)
     return folder
@@ -69,10 +69,7 @@ def load_words(name: str | Path) -> Reasoner:
     Its attention is Transformers' plain one, which was the faster on a CPU with bf16 instructions (see
     docs/decisions.md).
     """
-    adapter = (Path(name) / "adapter_config.json").is_file()
-    reasoner = (
-        Reasoner.load(name, base=language_model()) if adapter else Reasoner.load(name, dtype="bfloat16")
-    )
+    reasoner = Reasoner.load(name, dtype="bfloat16", base=language_model())
     reasoner.model.set_attn_implementation("eager")
     return reasoner
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations, zip_longest
+from itertools import combinations
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -294,9 +294,9 @@ class Mixture:
 
     @cached_property
     def problems(self) -> dict[str, list[Problem]]:
-        """All problems of all families, in turn."""
+        """Problems of all families in turn, of each as many as the smallest one has."""
         return {
-            split: [p for row in zip_longest(*(f.problems[split] for f in self.families)) for p in row if p]
+            split: [p for row in zip(*(f.problems[split] for f in self.families), strict=False) for p in row]
             for split in SPLITS
         }
 

@@ -20,13 +20,12 @@ from transformers import PreTrainedTokenizerBase
 
 from mrt_lib.adapters import base_facts, save_adapter
 from mrt_lib.files import new_folder, write_json
-from mrt_lib.models import load_model
 from mrt_lib.provenance import provenance
 from mrt_lib.reasoner import TEMPLATE
 from mrt_lib.training.lora import Learner, LoraSettings
 from mrt_lib.training.supervised import FinetuneConfig, finetune
 from recipes.words.examples import Example, Weights, batch_loss, example
-from recipes.words.model import ADAPTER, language_model
+from recipes.words.model import ADAPTER, language_model, load_words
 from recipes.words.search import Divisor, Equation, Family, PairSum, explore
 from recipes.words.stories import Story
 from recipes.words.text import WORDS
@@ -96,22 +95,21 @@ def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0) -> None:
     from tqdm.auto import tqdm
 
     place = language_model()
-    model, tokenizer = load_model(place, "bfloat16")
-    model.set_attn_implementation("eager")  # the faster one with a mask, on a CPU
-    learner = Learner(model, recipe.lora, seed)
+    base = load_words(place)
+    learner = Learner(base.model, recipe.lora, seed)
     with tqdm(total=recipe.config.steps, desc="warm start", unit="step", mininterval=30) as bar:
 
         def report(row: dict[str, float]) -> None:
             bar.update(int(row["step"]) + 1 - bar.n)
             bar.set_postfix(loss=f"{row['loss']:.3f}")
 
-        source = partial(lessons, tokenizer, recipe, FAMILIES, seed)
+        source = partial(lessons, base.tokenizer, recipe, FAMILIES, seed)
         log = finetune(learner.model, source, recipe.config, work, report, batch_loss)
     for weight in learner.trained().values():
         weight.data = weight.data.to(torch.bfloat16)
     with new_folder(folder) as filling:
         write_json(filling / TEMPLATE, asdict(WORDS))
-        about = _facts(recipe, log, seed) | base_facts(model, place) | {"provenance": provenance()}
+        about = _facts(recipe, log, seed) | base_facts(base.model, place) | {"provenance": provenance()}
         save_adapter(learner.model, filling, about)
 
 
