@@ -203,6 +203,13 @@ def text_digest(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
+def draw(problems: dict[str, list[Problem]], rng: np.random.Generator, n: int, split: str) -> list[Problem]:
+    """`n` problems of a split, drawn with replacement; ValueError for an unknown split."""
+    if split not in problems:
+        raise ValueError(f"unknown split {split!r}; known: {sorted(problems)}")
+    return [problems[split][i] for i in rng.integers(len(problems[split]), size=n)]
+
+
 def select(problems: Sequence[Problem], n: int, rng: np.random.Generator) -> list[Problem]:
     """`n` different problems in random order; ValueError if there are fewer."""
     if not 0 < n <= len(problems):

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from mrt_lib.tasks.base import Problem, read_jsonl, text_digest
+from mrt_lib.tasks.base import Problem, draw, read_jsonl, text_digest
 from mrt_lib.tasks.grading import Grader, Verdict
 from mrt_lib.tasks.math_sources import PRESETS, Fields, Located, Row, Source, located
 
@@ -106,10 +106,7 @@ class MathTask:
 
     def sample(self, rng: np.random.Generator, n: int, split: str = "train") -> list[Problem]:
         """`n` problems drawn with replacement; ValueError for an unknown split."""
-        if split not in self.problems:
-            raise ValueError(f"unknown split {split!r}; known: {sorted(self.problems)}")
-        pool = self.problems[split]
-        return [pool[i] for i in rng.integers(len(pool), size=n)]
+        return draw(self.problems, rng, n, split)
 
     def score(self, problem: Problem, answer_text: str) -> float:
         """1.0 if the answer equals the gold, else 0.0; what cannot be graded is 0.0 and in `ungraded`."""

@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mrt_lib.tasks.base import Problem
+from mrt_lib.tasks.base import Problem, draw
 
 FUNCTIONS: dict[str, Callable[[int, int], int]] = {
     "x(x+b)": lambda x, b: x * (x + b),
@@ -73,10 +73,7 @@ class RootSearch:
 
     def sample(self, rng: np.random.Generator, n: int, split: str = "train") -> list[Problem]:
         """`n` problems drawn with replacement; ValueError for an unknown split."""
-        if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}; known: {sorted(SPLITS)}")
-        pool = self.problems[split]
-        return [pool[i] for i in rng.integers(len(pool), size=n)]
+        return draw(self.problems, rng, n, split)
 
     def score(self, problem: Problem, answer_text: str) -> float:
         """1.0 if the text is the root and nothing else, else 0.0."""

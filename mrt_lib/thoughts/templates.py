@@ -208,8 +208,7 @@ def chat_template(tokenizer: PreTrainedTokenizerBase) -> Template:
         raise ValueError(f"{known}; give a Template with the model's own texts")
     asked = [{"role": "user", "content": "{question}" + BOXED}]
     kept: Any = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": True, "thinking": True}
-    # A prompt must not change over night.
-    kept |= {"date_string": DAY.strftime("%d %b %Y"), "strftime_now": DAY.strftime}
+    kept |= {"date_string": DAY.strftime("%d %b %Y"), "strftime_now": DAY.strftime}  # the same tomorrow
     try:
         prompt = str(tokenizer.apply_chat_template(asked, **kept))
     except Exception as error:  # whatever a template raises

@@ -25,6 +25,7 @@ from itertools import product
 import numpy as np
 
 from mrt_lib.tasks import Problem, register
+from mrt_lib.tasks.base import draw
 
 LARGEST = 12
 NUMBERS = range(4, 7)
@@ -84,10 +85,7 @@ class SubsetSum:
 
     def sample(self, rng: np.random.Generator, n: int, split: str = "train") -> list[Problem]:
         """`n` of the shipped problems, with replacement; ValueError for an unknown split."""
-        if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}; known: {sorted(SPLITS)}")
-        pool = self.problems[split]
-        return [pool[i] for i in rng.integers(len(pool), size=n)]
+        return draw(self.problems, rng, n, split)
 
     def score(self, problem: Problem, answer_text: str) -> float:
         """1.0 if the text is the solution's decision for every line and nothing else, else 0.0."""

@@ -21,7 +21,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from mrt_lib.tasks.base import ListedTask, Problem, text_digest
+from mrt_lib.tasks.base import ListedTask, Problem, draw, text_digest
 
 SPLITS = {"train": range(0, 70), "validation": range(70, 85), "test": range(85, 100)}
 SIZES = {"train": 2048, "validation": 128, "test": 256}
@@ -77,10 +77,7 @@ class Drawn:
 
     def sample(self, rng: np.random.Generator, n: int, split: str = "train") -> list[Problem]:
         """`n` problems of a split, drawn with replacement; ValueError for an unknown split."""
-        if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}; known: {sorted(SPLITS)}")
-        pool = self.problems[split]
-        return [pool[i] for i in rng.integers(len(pool), size=n)]
+        return draw(self.problems, rng, n, split)
 
     def score(self, problem: Problem, answer_text: str) -> float:
         """1.0 if the text is a right answer and nothing else, else 0.0."""
