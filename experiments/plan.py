@@ -270,7 +270,6 @@ def plan() -> list[Run]:
     order += _elsewhere(HEADLINE[:3]) + _by_seed([*FIVE_SEEDS], range(3, 5)) + _by_seed((SLOWEST,), range(3))
     order += weak_grid() + _by_seed(("grpo_at_mrt_rate", *HEADLINE[:3]), range(5), base="weak")
     order += _by_seed(("grpo",), range(3), steps=3 * STEPS) + _elsewhere(HEADLINE)
-    order += _by_seed(HEADLINE, range(3), **PLENTY)
     return list(dict.fromkeys(order))
 
 
@@ -281,7 +280,8 @@ def _fair_control() -> list[Run]:
     order += _by_seed(RATE_CONTROLS, range(3, 10))
     order += [run for arm in FINE_ORDER for setting in fine_tuning(arm) for run in setting]
     fine = [best for arm in HEADLINE if (best := finely_chosen(arm))]
-    return order + [replace(best, seed=n) for n in range(10) for best in fine]
+    order += [replace(best, seed=n) for n in range(10) for best in fine]
+    return order + _by_seed(HEADLINE, range(3), **PLENTY)
 
 
 def _elsewhere(arms: Sequence[str]) -> list[Run]:
