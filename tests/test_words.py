@@ -16,12 +16,12 @@ from mrt_lib.thoughts.traces import Trace
 from recipes.words.checks import perfect_values
 from recipes.words.examples import Weights, batch_loss, example
 from recipes.words.model import language_model
-from recipes.words.search import Divisor, Equation, ListedEquation, PairSum, explore, read_tries
+from recipes.words.search import Equation, Letters, ListedEquation, PairSum, explore, read_tries
 from recipes.words.stories import Story
 from recipes.words.text import WORDS
 from recipes.words.warm_start import FAMILIES, WarmStart, lessons
 
-ALL = (*FAMILIES, ListedEquation(), PairSum(8, 20), Equation(25, 9), Divisor(6, 12, 9), Story(60))
+ALL = (*FAMILIES, ListedEquation(), PairSum(8, 20), Equation(25, 9), Letters(12), Story(60))
 
 
 @pytest.fixture(scope="module")
@@ -80,31 +80,36 @@ def test_tries_by_hand():
     equation = Equation()._problem("?", "12", a=7, b=4, target=88)
     assert texts(Equation(), equation, ["8", "14", "9", "12"]) == (
         [
-            "Try 8: 56 + 4 = 60, too small, 9 to 15 left.",
-            "Try 14: 98 + 4 = 102, too big, 9 to 13 left.",
-            "Try 9: 63 + 4 = 67, too small, 10 to 13 left.",
-            "Try 12: 84 + 4 = 88, found.",
+            "Try 8: 56 + 4 = 60, 88 is more, 9 to 15 left.",
+            "Try 14: 98 + 4 = 102, 88 is less, 9 to 13 left.",
+            "Try 9: 63 + 4 = 67, 88 is more, 10 to 13 left.",
+            "Try 12: 84 + 4 = 88, 88 is found.",
         ],
         [7, 5, 4, 1],
     )
-    divisor = Divisor()._problem("?", "7", numbers="4, 6, 7", target=35)
-    assert texts(Divisor(), divisor, ["4", "7"]) == (
-        ["Try 4: 4 times 8 is 32, 3 over.", "Try 7: 7 times 5 is 35, found."],
-        [2, 1],
-    )
-    story = Story()._problem("?", "8", reading="7 + 5 - 4")
-    assert texts(Story(), story, ["7 + 5 + 4", "7 + 5 - 4"]) == (
+    letters = Letters()._problem("?", "Ann", letters="Ann>Ben Ben>Tom Tom>Kim Kim>Ann", target="Tom")
+    assert texts(Letters(), letters, ["Kim", "Ann"]) == (
         [
-            "Try 7 + 5 + 4: 7 + 5 = 12, 12 + 4 = 16, does not fit.",
-            "Try 7 + 5 - 4: 7 + 5 = 12, 12 - 4 = 8, found.",
+            "Try Kim: Kim writes to Ann, Ann writes to Ben, Tom is missed.",
+            "Try Ann: Ann writes to Ben, Ben writes to Tom, Tom is found.",
         ],
         [3, 1],
+    )
+    story = Story()._problem("?", "8", reading="7 plus 5 minus 4", verbs="buys, uses up")
+    assert texts(Story(), story, ["7 minus 5 minus 4", "7 plus 5 plus 4", "7 plus 5 minus 4"]) == (
+        [
+            "Try 7 minus 5 minus 4: buys is plus, no.",
+            "Try 7 plus 5 plus 4: buys is plus, uses up is minus, no.",
+            "Try 7 plus 5 minus 4: buys is plus, uses up is minus, 7 + 5 = 12, 12 - 4 = 8, found.",
+        ],
+        [2, 1, 1],
     )
     assert Story().candidates(story) == ("16", "8", "6", "-2")
 
 
 @pytest.mark.parametrize(
-    "line", ["Try 8: 56 + 4 = 61, too small, 9 to 15 left.", "Try 8: 56 + 4 = 60, too big, 1 to 7 left."]
+    "line",
+    ["Try 8: 56 + 4 = 61, 88 is more, 9 to 15 left.", "Try 8: 56 + 4 = 60, 88 is less, 1 to 7 left."],
 )
 def test_a_wrong_line_has_form_and_is_not_right(line):
     equation = Equation()._problem("?", "12", a=7, b=4, target=88)
@@ -114,7 +119,7 @@ def test_a_wrong_line_has_form_and_is_not_right(line):
     assert perfect_values(Equation(), equation, line) == [1 / 15]
 
 
-@pytest.mark.parametrize("line", ["Try 8 or 9: 3.", "", "Answer: 8", "Try 8: 56 + 4 = 60, too small"])
+@pytest.mark.parametrize("line", ["Try 8 or 9: 3.", "", "Answer: 8", "Try 8: 56 + 4 = 60, 88 is more"])
 def test_a_line_without_form(line):
     equation = Equation()._problem("?", "12", a=7, b=4, target=88)
     assert [one for one, _ in read_tries(Equation(), equation, f"{line}\n")] in ([None], [])

@@ -4,8 +4,8 @@ A thought is a list of tries, one a line. What a try says leaves fewer candidate
 and a meta-prover that knows nothing else can do no better than to draw one of those that are left::
 
     Which whole number from 1 to 15, times 4 and plus 7, makes 55?
-    Try 8: 32 + 7 = 39, too small, 9 to 15 left.
-    Try 12: 48 + 7 = 55, found.
+    Try 8: 32 + 7 = 39, 55 is more, 9 to 15 left.
+    Try 12: 48 + 7 = 55, 55 is found.
     Answer: 12
 """
 
@@ -24,6 +24,8 @@ import numpy as np
 from mrt_lib.tasks.base import ListedTask, Problem, draw, text_digest
 
 SPLITS = {"train": range(0, 70), "validation": range(70, 85), "test": range(85, 100)}
+# Names that are one token of the language model, with and without a space before them.
+PEOPLE = ("Ann", "Ben", "Dan", "Jim", "John", "Kim", "Mary", "Max", "Ray", "Sam", "Tim", "Tom")
 SIZES = {"train": 2048, "validation": 128, "test": 256}
 
 
@@ -178,7 +180,7 @@ class Equation(Drawn):
     most: int = 5
 
     shape: ClassVar = re.compile(
-        r"Try (\d+): \d+ \+ \d+ = \d+, (?:found|too (?:small|big), \d+ to \d+ left)\."
+        r"Try (\d+): \d+ \+ \d+ = \d+, \d+ is (?:found|(?:more|less), \d+ to \d+ left)\."
     )
 
     def _name(self) -> str:
@@ -202,13 +204,14 @@ class Equation(Drawn):
         """See `Family.attempt`."""
         a, b, target = (int(problem.facts[name]) for name in ("a", "b", "target"))
         value = a * int(guess) + b
-        head = f"Try {guess}: {value - b} + {b} = {value}, "
+        # The target is said again, so that the verdict compares two neighbours.
+        head = f"Try {guess}: {value - b} + {b} = {value}, {target} is "
         if value == target:
             return Try(f"{head}found.\n", (guess,), True)
         small = value < target
         # Nothing is left only where a thought has gone wrong before.
         kept = tuple(x for x in left if (int(x) > int(guess)) == small and x != guess) or tuple(left)
-        return Try(f"{head}too {'small' if small else 'big'}, {kept[0]} to {kept[-1]} left.\n", kept, False)
+        return Try(f"{head}{'more' if small else 'less'}, {kept[0]} to {kept[-1]} left.\n", kept, False)
 
     def guess(self, line: str) -> str | None:
         """See `Family.guess`."""
@@ -237,45 +240,51 @@ class ListedEquation(Equation):
 
 
 @dataclass(frozen=True)
-class Divisor(Drawn):
-    """Which of `size` numbers of 3 .. `largest` divides N? One does, and it goes into N at most `most` times.
+class Letters(Drawn):
+    """Who writes to somebody who writes to a given person? Each of `size` people writes to one other.
 
-    A careless try may repeat one.
+    A try follows two letters. A careless one may repeat a person.
     """
 
     size: int = 8
-    largest: int = 11
-    most: int = 6
 
-    shape: ClassVar = re.compile(r"Try (\d+): \d+ times \d+ is \d+, (?:found|\d+ over)\.")
+    shape: ClassVar = re.compile(
+        r"Try (\w+): \w+ writes to \w+, \w+ writes to \w+, \w+ is (?:found|missed)\."
+    )
 
     def _name(self) -> str:
-        return f"divisor_{self.size}_{self.largest}_{self.most}"
+        return f"letters_{self.size}"
 
     def _draw(self, rng: np.random.Generator) -> Problem:
-        while True:
-            numbers = [int(n) for n in rng.permutation(np.arange(3, self.largest + 1))[: self.size]]
-            target = int(numbers[0] * rng.integers(2, self.most + 1))
-            if sum(target % n == 0 for n in numbers) == 1:
-                answer, listed = numbers[0], ", ".join(str(n) for n in rng.permutation(numbers))
-                question = f"Which one of the numbers {listed} divides {target}?"
-                return self._problem(question, str(answer), numbers=listed, target=target)
+        people = [str(name) for name in rng.permutation(PEOPLE)[: self.size]]
+        readers = people
+        while any(a == b for a, b in zip(people, readers, strict=True)):
+            readers = [str(name) for name in rng.permutation(people)]
+        to = dict(zip(people, readers, strict=True))
+        answer = people[0]
+        told = ", ".join(f"{name} writes to {to[name]}" for name in rng.permutation(people))
+        question = f"In a game {told}. Who writes to somebody who writes to {to[to[answer]]}?"
+        letters = " ".join(f"{a}>{b}" for a, b in to.items())
+        return self._problem(question, answer, letters=letters, target=to[to[answer]])
 
     def candidates(self, problem: Problem) -> tuple[str, ...]:
-        """The listed numbers."""
-        return tuple(_listed(problem))
+        """Everybody, by name."""
+        return tuple(sorted(_letters(problem)))
 
     def guesses(self, problem: Problem, left: Sequence[str], careful: bool) -> list[str]:
-        """What is left, or any of the list."""
+        """Who is left, or anybody."""
         return list(left if careful else self.candidates(problem))
 
     def attempt(self, problem: Problem, guess: str, left: Sequence[str]) -> Try:
         """See `Family.attempt`."""
-        times, rest = divmod(int(problem.facts["target"]), int(guess))
-        head = f"Try {guess}: {guess} times {times} is {times * int(guess)}, "
-        if rest == 0:
+        to, target = _letters(problem), problem.facts["target"]
+        # A name that is not in the game has no reader, and such a line is never right.
+        first = to.get(guess, "nobody")
+        second = to.get(first, "nobody")
+        head = f"Try {guess}: {guess} writes to {first}, {first} writes to {second}, {target} is "
+        if second == target:
             return Try(f"{head}found.\n", (guess,), True)
-        return Try(f"{head}{rest} over.\n", tuple(x for x in left if x != guess), False)
+        return Try(f"{head}missed.\n", tuple(x for x in left if x != guess), False)
 
     def guess(self, line: str) -> str | None:
         """See `Family.guess`."""
@@ -344,6 +353,11 @@ def explore(
         tries.append(family.attempt(problem, own[rng.integers(len(own))], left))
         left, found = tries[-1].left, found or tries[-1].found
     return tries
+
+
+def _letters(problem: Problem) -> dict[str, str]:
+    """Who writes to whom."""
+    return dict(pair.split(">") for pair in str(problem.facts["letters"]).split())
 
 
 def _listed(problem: Problem) -> list[str]:

@@ -26,15 +26,15 @@ from mrt_lib.training.lora import Learner, LoraSettings
 from mrt_lib.training.supervised import FinetuneConfig, finetune
 from recipes.words.examples import Example, Weights, batch_loss, example
 from recipes.words.model import ADAPTER, language_model, load_words
-from recipes.words.search import Divisor, Equation, Family, PairSum, explore
+from recipes.words.search import Equation, Family, Letters, PairSum, explore
 from recipes.words.stories import Story
 from recipes.words.text import WORDS
 
-FAMILIES: tuple[Family, ...] = (PairSum(), Equation(), Divisor(), Story())
+FAMILIES: tuple[Family, ...] = (PairSum(), Equation(), Letters(), Story())
 LORA = LoraSettings(8, 16)
 WEIGHTS = Weights()
 CONFIG = FinetuneConfig(
-    steps=180, learning_rate=2e-3, warmup=20, micro_batch_tokens=1100, checkpoint_every=20
+    steps=360, learning_rate=2e-3, warmup=20, micro_batch_tokens=1100, checkpoint_every=20
 )
 
 
