@@ -89,6 +89,21 @@ def test_equal_prompts_in_one_call_are_drawn_apart(engine, prompts):
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
+def test_equal_prompts_are_read_once_where_that_saves_much(model, prompts, sampling):
+    repeated = [prompts[i] for i in (4, 1, 4, 4, 1, 4)]  # 30 and 17 tokens
+    alone = TransformersEngine(model, batch_tokens=1).generate(repeated, sampling)
+    read = []
+    hook = model.register_forward_pre_hook(
+        lambda _, args, kwargs: read.append(tuple((args[0] if args else kwargs["input_ids"]).shape)),
+        with_kwargs=True,
+    )
+    together = TransformersEngine(model).generate(repeated, sampling)
+    hook.remove()
+    assert read[:2] == [(2, 29), (6, 1)]
+    assert tokens(together) == tokens(alone)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
 @pytest.mark.parametrize("batch_tokens", [1, 300, 65_536])
 def test_several_generations_of_a_prompt_are_those_of_the_repeated_prompt(
     model, prompts, sampling, batch_tokens

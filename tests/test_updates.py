@@ -193,6 +193,12 @@ def test_token_log_probs_are_those_of_the_next_token_and_padding_is_not_seen(row
             torch.testing.assert_close(found[i, : n - 1], expected, atol=1e-5, rtol=0)
 
 
+def in_chunks(monkeypatch, tokens):
+    """Logits of so many tokens at once."""
+    monkeypatch.setattr("mrt_lib.training.updates.FEW_LOGITS", 0)
+    monkeypatch.setattr("mrt_lib.training.updates.LOGITS", tokens * len(TOKENIZER))
+
+
 @pytest.mark.parametrize("lora", [None, LoraSettings(4, 16)])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_logits_in_chunks_and_layers_computed_twice_give_the_same_update(
@@ -200,7 +206,7 @@ def test_logits_in_chunks_and_layers_computed_twice_give_the_same_update(
 ):
     whole, pieces = learner(lora), learner(lora)
     expected = step(whole, rows, LossConfig())
-    monkeypatch.setattr("mrt_lib.training.updates.LOGITS", 3 * len(TOKENIZER))
+    in_chunks(monkeypatch, 3)
     heads, layers = Calls(pieces.model, "lm_head"), Calls(pieces.model, "layers.0")
     found = step(pieces, rows, LossConfig(), gradient_checkpointing=checkpointing)
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
@@ -227,7 +233,7 @@ class Calls:
 def test_models_that_shape_their_logits_are_asked_for_all_of_them(rows, monkeypatch):
     one = learner()
     expected = log_probs(one.model, rows[0])
-    monkeypatch.setattr("mrt_lib.training.updates.LOGITS", 1)
+    in_chunks(monkeypatch, 1)
     torch.testing.assert_close(log_probs(one.model, rows[0]), expected, atol=1e-6, rtol=0)
     one.model.get_base_model().config.logits_scaling = 2.0
     heads = Calls(one.model, "lm_head")
@@ -237,7 +243,7 @@ def test_models_that_shape_their_logits_are_asked_for_all_of_them(rows, monkeypa
 
 def test_the_kl_term_in_chunks_is_the_same(rows, monkeypatch):
     expected = step(learner(), rows, LossConfig(kl=0.5))
-    monkeypatch.setattr("mrt_lib.training.updates.LOGITS", 3 * len(TOKENIZER))
+    in_chunks(monkeypatch, 3)
     assert step(learner(), rows, LossConfig(kl=0.5)) == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 

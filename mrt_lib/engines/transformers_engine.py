@@ -23,7 +23,7 @@ class TransformersEngine:
     """Generates with `model.generate`; a peft model samples with its active adapter.
 
     Every generation has its own random stream, made from the seed and its position in the result, so how
-    prompts are batched does not change what is drawn. A prompt is read once for all its generations.
+    prompts are batched does not change what is drawn. Prompts that are the same are read once.
     """
 
     def __init__(self, model: PreTrainedModel, batch_tokens: int = 65_536) -> None:
@@ -64,9 +64,10 @@ class TransformersEngine:
         self, prompts: list[Sequence[int]], rows: list[int], room: list[int], sampling: Sampling
     ) -> list[Generation]:
         """Generations `rows` of the result, which may have `room` tokens each."""
-        device, longest = self.model.device, max(map(len, prompts))
-        ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
+        every = [prompt for prompt in prompts for _ in range(sampling.n)]
+        ids, mask = (own.to(self.model.device) for own in _padded(every))
+        longest = ids.shape[1]
+        tokens = 0 if sampling.n > 1 else int(mask.sum()) + sum(room)
         sampler = _Sampler(rows, max(room), sampling)
         training, settings = self.model.training, self.model.generation_config
         self.model.eval()
@@ -74,9 +75,9 @@ class TransformersEngine:
         self.model.generation_config = generation.GenerationConfig()
         try:
             output = self.model.generate(
-                input_ids=ids.repeat_interleave(sampling.n, dim=0),
-                attention_mask=mask.repeat_interleave(sampling.n, dim=0),
-                past_key_values=self._read_once(ids, mask, sampling.n),
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=_read_once(self.model, every, tokens),
                 max_new_tokens=max(room),
                 do_sample=False,
                 eos_token_id=None,
@@ -87,20 +88,34 @@ class TransformersEngine:
         finally:
             self.model.train(training)
             self.model.generation_config = settings
-        new_tokens = output[:, ids.shape[1] :].tolist()
+        new_tokens = output[:, longest:].tolist()
         log_probs = torch.stack(sampler.log_probs, dim=1).tolist()
         found = zip(new_tokens, log_probs, room, strict=True)
         return [base.cut_at_stop(ids[:most], own[:most], sampling.stop) for ids, own, most in found]
 
-    def _read_once(self, ids: torch.Tensor, mask: torch.Tensor, n: int) -> Any:
-        """Keys and values of all but the last prompt token, `n` times; None if that saves nothing."""
-        if n == 1 or ids.shape[1] == 1 or not attends(self.model):
-            return None
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        own = {"attention_mask": mask[:, :-1], "position_ids": positions[:, :-1]}
-        cache = self.model(ids[:, :-1], **own, use_cache=True, logits_to_keep=1).past_key_values
-        cache.batch_repeat_interleave(n)
-        return cache
+
+def _read_once(model: Any, prompts: Prompts, tokens: int) -> Any:
+    """Keys and values of all but the last token of every prompt; equal prompts are read once.
+
+    None where less than a fifth is saved of `tokens`, all that would be read, or the model could not go on.
+    """
+    own = [tuple(prompt[:-1]) for prompt in prompts]
+    distinct = list(dict.fromkeys(own))
+    saved = sum(map(len, own)) - sum(map(len, distinct))
+    if not saved or 5 * saved < tokens or not attends(model):
+        return None
+    ids, mask = (part.to(model.device) for part in _padded(distinct))
+    asked = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+    cache = model(ids, **asked, use_cache=True, logits_to_keep=1).past_key_values
+    cache.batch_select_indices(torch.tensor([distinct.index(prompt) for prompt in own], device=model.device))
+    return cache
+
+
+def _padded(prompts: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids with padding on the left, and the mask that hides it."""
+    longest = max(map(len, prompts))
+    ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts])
+    return ids, torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
 
 
 @torch.inference_mode()

@@ -18,8 +18,8 @@ from mrt_lib.training.config import TrainConfig
 from mrt_lib.training.lora import Learner
 from mrt_lib.training.losses import autocast, policy_loss, rollout_weights
 
-# Most logits at once, 256 MiB of them in fp32; beyond that, log-probabilities are computed in chunks.
-LOGITS = 2**26
+# More logits than these are made of the wanted tokens alone, and so many at once: 256 MiB in fp32.
+FEW_LOGITS, LOGITS = 2**22, 2**26
 # Settings of models that do more to their logits than the output layer does.
 OWN_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 
@@ -182,7 +182,7 @@ def token_log_probs(
     """Log-probability of ids[:, 1:] under the model at `temperature`, shape (rows, tokens - 1).
 
     Padding stands on the right and attention is causal, so no mask is needed. All logits of a long batch
-    would not fit in memory: beyond `LOGITS` of them they are made in chunks, again in the backward pass.
+    would not fit in memory: beyond `FEW_LOGITS` they are made in chunks, again in the backward pass.
 
     `wanted`: (rows, tokens - 1) boolean, by default everywhere; what stands elsewhere means nothing.
     """
@@ -190,7 +190,8 @@ def token_log_probs(
     head, targets = plain.get_output_embeddings(), ids[:, 1:]
     vocabulary = head.weight.shape[0]
     with autocast(plain):
-        if targets.numel() * vocabulary <= LOGITS or any(hasattr(plain.config, name) for name in OWN_LOGITS):
+        few = targets.numel() * vocabulary <= FEW_LOGITS
+        if few or any(hasattr(plain.config, name) for name in OWN_LOGITS):
             return _chosen(model(input_ids=ids, use_cache=False).logits[:, :-1], targets, temperature)
         hidden = plain.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
         places = torch.ones_like(targets, dtype=torch.bool) if wanted is None else wanted

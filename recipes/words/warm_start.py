@@ -91,9 +91,11 @@ def _lesson(
 
 
 def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0) -> None:
-    """Train, with checkpoints in `work`; the adapter, in bf16, and its card go to `folder`."""
+    """Train, with checkpoints in `work`; the adapter, in bf16, and its card go to the new `folder`."""
     from tqdm.auto import tqdm
 
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists; move it away to train it anew")
     place = language_model()
     base = load_words(place)
     learner = Learner(base.model, recipe.lora, seed)
