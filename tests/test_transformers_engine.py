@@ -89,18 +89,21 @@ def test_equal_prompts_in_one_call_are_drawn_apart(engine, prompts):
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
-def test_equal_prompts_are_read_once_where_that_saves_much(model, prompts, sampling):
-    repeated = [prompts[i] for i in (4, 1, 4, 4, 1, 4)]  # 30 and 17 tokens
-    alone = TransformersEngine(model, batch_tokens=1).generate(repeated, sampling)
+def test_a_larger_model_reads_equal_prompts_once(model, prompts, sampling, monkeypatch):
+    repeated = [prompts[i] for i in (4, 1, 4, 2, 1, 4)]  # 30, 17 and 1 tokens
+    expected = TransformersEngine(model).generate(repeated, sampling)
+    monkeypatch.setattr("mrt_lib.engines.transformers_engine.SMALL", 0)
     read = []
-    hook = model.register_forward_pre_hook(
+    hook = model.get_decoder().register_forward_pre_hook(
         lambda _, args, kwargs: read.append(tuple((args[0] if args else kwargs["input_ids"]).shape)),
         with_kwargs=True,
     )
-    together = TransformersEngine(model).generate(repeated, sampling)
+    found = TransformersEngine(model).generate(repeated, sampling)
     hook.remove()
-    assert read[:2] == [(2, 29), (6, 1)]
-    assert tokens(together) == tokens(alone)
+    assert read[:2] == [(3, 29), (6, 1)]
+    assert tokens(found) == tokens(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])

@@ -18,6 +18,10 @@ from transformers import (
 import mrt_lib.engines.base as base
 from mrt_lib.engines.base import Generation, Limits, Prompts, Sampling
 
+# Weights of an output layer. A larger one is copied by torch, on a CPU, for every row whose last token alone
+# gets logits, as `generate` asks when it reads prompts.
+SMALL = 2**22
+
 
 class TransformersEngine:
     """Generates with `model.generate`; a peft model samples with its active adapter.
@@ -67,7 +71,6 @@ class TransformersEngine:
         every = [prompt for prompt in prompts for _ in range(sampling.n)]
         ids, mask = (own.to(self.model.device) for own in _padded(every))
         longest = ids.shape[1]
-        tokens = 0 if sampling.n > 1 else int(mask.sum()) + sum(room)
         sampler = _Sampler(rows, max(room), sampling)
         training, settings = self.model.training, self.model.generation_config
         self.model.eval()
@@ -77,7 +80,7 @@ class TransformersEngine:
             output = self.model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                past_key_values=_read_once(self.model, every, tokens),
+                past_key_values=self._read_once(every, sampling.n),
                 max_new_tokens=max(room),
                 do_sample=False,
                 eos_token_id=None,
@@ -93,22 +96,22 @@ class TransformersEngine:
         found = zip(new_tokens, log_probs, room, strict=True)
         return [base.cut_at_stop(ids[:most], own[:most], sampling.stop) for ids, own, most in found]
 
+    def _read_once(self, prompts: Prompts, n: int) -> Any:
+        """Keys and values of all but the last token of every prompt, equal ones read once, without logits.
 
-def _read_once(model: Any, prompts: Prompts, tokens: int) -> Any:
-    """Keys and values of all but the last token of every prompt; equal prompts are read once.
-
-    None where less than a fifth is saved of `tokens`, all that would be read, or the model could not go on.
-    """
-    own = [tuple(prompt[:-1]) for prompt in prompts]
-    distinct = list(dict.fromkeys(own))
-    saved = sum(map(len, own)) - sum(map(len, distinct))
-    if not saved or 5 * saved < tokens or not attends(model):
-        return None
-    ids, mask = (part.to(model.device) for part in _padded(distinct))
-    asked = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
-    cache = model(ids, **asked, use_cache=True, logits_to_keep=1).past_key_values
-    cache.batch_select_indices(torch.tensor([distinct.index(prompt) for prompt in own], device=model.device))
-    return cache
+        None where `generate` may as well read one prompt a row, or could not go on from them.
+        """
+        model, own = self.model, [tuple(prompt[:-1]) for prompt in prompts]
+        small = model.get_output_embeddings().weight.numel() <= SMALL
+        if (n == 1 and small) or not any(own) or not attends(model):
+            return None
+        distinct = list(dict.fromkeys(own))
+        ids, mask = (part.to(model.device) for part in _padded(distinct))
+        asked = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+        cache = model.get_decoder()(ids, **asked, use_cache=True).past_key_values
+        rows = torch.tensor([distinct.index(prompt) for prompt in own], device=model.device)
+        cache.batch_select_indices(rows)
+        return cache
 
 
 def _padded(prompts: Prompts) -> tuple[torch.Tensor, torch.Tensor]:

@@ -213,7 +213,8 @@ def _branch_logits(model: Any, packed: PackedBatch, kept: torch.Tensor) -> torch
     the mask of a long trace with many episodes stays small.
     """
     # Without a mask the trunk's attention is causal and its padding, on the right, is never seen.
-    trunk = model(input_ids=packed.trunk_ids.to(model.device), use_cache=True, logits_to_keep=1)
+    # Not even logits of one token a row: on a CPU, torch would copy the output layer for every row.
+    trunk = model.get_decoder()(input_ids=packed.trunk_ids.to(model.device), use_cache=True)
     logits = []
     for start in range(0, packed.branch_ids.shape[1], BLOCK):
         stop = min(start + BLOCK, packed.branch_ids.shape[1])

@@ -12,6 +12,11 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
 
 from mrt_lib.adapters import WEIGHTS
 from mrt_lib.files import new_folder, sha256, write_text
@@ -66,12 +71,40 @@ def warm_model(adapter: str | Path = ADAPTER) -> Path:
 def load_words(name: str | Path) -> Reasoner:
     """A reasoner of the language model in bf16, from a folder of the plain model or of an adapter for it.
 
-    Its attention is Transformers' plain one, which was the faster on a CPU with bf16 instructions (see
-    docs/decisions.md).
+    On a CPU its attention is `grouped_attention`, the fastest there (docs/decisions.md).
     """
     reasoner = Reasoner.load(name, dtype="bfloat16", base=language_model())
-    reasoner.model.set_attn_implementation("eager")
+    if reasoner.model.device.type == "cpu":
+        reasoner.model.set_attn_implementation("grouped")
     return reasoner
+
+
+def grouped_attention(
+    module: Any,  # noqa: ARG001
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Plain attention that copies no key for the several query heads which share it; Transformers' shapes.
+
+    Args:
+        query: (batch, heads, queries, size).
+        key, value: (batch, shared heads, keys, size).
+        attention_mask: (batch, 1, queries, keys), added to the scores.
+    """
+    batch, heads, queries, size = query.shape
+    shared = key.shape[1]
+    scores = query.reshape(batch, shared, heads // shared * queries, size) @ key.transpose(2, 3) * scaling
+    scores = scores.unflatten(2, (heads // shared, queries)) + attention_mask[:, :, None]
+    weights = scores.flatten(2, 3).softmax(-1, dtype=torch.float32).to(value.dtype)
+    return (weights @ value).view(batch, heads, queries, size).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register("grouped", grouped_attention)
+AttentionMaskInterface.register("grouped", eager_mask)
 
 
 def _quantised(wheel: Path, place: Path) -> Path:
