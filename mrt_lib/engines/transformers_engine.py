@@ -18,8 +18,7 @@ from transformers import (
 import mrt_lib.engines.base as base
 from mrt_lib.engines.base import Generation, Limits, Prompts, Sampling
 
-# Weights of an output layer. A larger one is copied by torch, on a CPU, for every row whose last token alone
-# gets logits, as `generate` asks when it reads prompts.
+# Weights of an output layer; of a larger one, on a CPU, `generate` makes a copy for every prompt it reads.
 SMALL = 2**22
 
 
@@ -109,8 +108,7 @@ class TransformersEngine:
         ids, mask = (part.to(model.device) for part in _padded(distinct))
         asked = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
         cache = model.get_decoder()(ids, **asked, use_cache=True).past_key_values
-        rows = torch.tensor([distinct.index(prompt) for prompt in own], device=model.device)
-        cache.batch_select_indices(rows)
+        cache.batch_select_indices(torch.tensor([distinct.index(p) for p in own], device=model.device))
         return cache
 
 

@@ -3,9 +3,7 @@
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Self
-
-OPEN = {"value": math.nan, "low": -math.inf, "high": math.inf}  # what null stands for in JSON
+from typing import Any
 
 # measure: (unit, meaning)
 MEASURES: dict[str, tuple[str, str]] = {
@@ -104,19 +102,5 @@ class Overthinking:
         """Strict JSON; null stands for an undefined value and for an open end of an interval."""
         parts = asdict(self)
         for row in parts["numbers"]:
-            row |= {name: None for name in OPEN if not math.isfinite(row[name])}
+            row |= {name: None for name in ("value", "low", "high") if not math.isfinite(row[name])}
         return json.dumps(parts, indent=1, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """What `to_json` wrote; ValueError for any other text."""
-        try:
-            parts = json.loads(text)
-            rows = [row | {k: v for k, v in OPEN.items() if row[k] is None} for row in parts["numbers"]]
-            own = parts["example"]
-            parts["numbers"] = tuple(Measured(**row) for row in rows)
-            parts["thoughts"] = tuple(Thought(**row) for row in parts["thoughts"])
-            parts["example"] = Example(own["problem"], tuple(own["lines"]), tuple(own["values"]))
-            return cls(**parts)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not a report: {error!r}") from None

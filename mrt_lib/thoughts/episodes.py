@@ -51,11 +51,3 @@ def cut_every(n_tokens: int, size: int) -> list[int]:
     if size < 1:
         raise ValueError(f"size must be at least 1, got {size}")
     return [min(end, n_tokens) for end in range(size, n_tokens + size, size)]
-
-
-def group_episodes(boundaries: Sequence[int], size: int) -> list[int]:
-    """Boundaries after merging each `size` consecutive episodes into one (the paper's group size).
-
-    The last group may be smaller. ValueError for size < 1.
-    """
-    return [boundaries[end - 1] for end in cut_every(len(boundaries), size)]

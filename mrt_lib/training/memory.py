@@ -67,7 +67,10 @@ def _phases(trainer: Trainer, rollout: Rollout, size: int) -> dict[str, tuple[st
     phases: dict[str, tuple[str, Callable[[int], object]]] = {}
     if trainer.engine is None:  # an engine with memory of its own has taken it when it was loaded
         generate = policy.reasoner.engine.generate
-        phases["generating"] = "generation_batch_tokens", lambda n: generate([full] * n, two)
+        phases["generating"] = (
+            "generation_batch_tokens",
+            lambda n: generate([full[i:] + full[:i] for i in range(n)], two),  # equal ones are read once
+        )
     if policy.task.answers(rollout.problem) is not None:
         prove = policy.prover.values
         phases["proving"] = "prover_batch_tokens", lambda n: prove([rollout.problem] * n, [trace] * n)

@@ -182,7 +182,7 @@ def token_log_probs(
     """Log-probability of ids[:, 1:] under the model at `temperature`, shape (rows, tokens - 1).
 
     Padding stands on the right and attention is causal, so no mask is needed. All logits of a long batch
-    would not fit in memory: beyond `FEW_LOGITS` they are made in chunks, again in the backward pass.
+    would not fit in memory: beyond `LOGITS` of them they are made in chunks, again in the backward pass.
 
     `wanted`: (rows, tokens - 1) boolean, by default everywhere; what stands elsewhere means nothing.
     """
@@ -196,13 +196,16 @@ def token_log_probs(
         hidden = plain.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
         places = torch.ones_like(targets, dtype=torch.bool) if wanted is None else wanted
         size = max(1, LOGITS // vocabulary)
+        chunks = list(zip(hidden[places].split(size), targets[places].split(size), strict=True))
         found = [
-            checkpoint(lambda h, t: _chosen(head(h), t, temperature), *chunk, use_reentrant=False)
-            for chunk in zip(hidden[places].split(size), targets[places].split(size), strict=True)
+            checkpoint(lambda h, t: _chosen(head(h), t, temperature), *own, use_reentrant=False)
+            if len(chunks) > 1
+            else _chosen(head(own[0]), own[1], temperature)
+            for own in chunks
         ]
     return hidden.new_zeros(targets.shape, dtype=torch.float32).masked_scatter(places, torch.cat(found))
 
 
 def _chosen(logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
-    logits = logits.float() / temperature
+    logits = logits.float() if temperature == 1 else logits.float() / temperature
     return logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
