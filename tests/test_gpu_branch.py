@@ -1,4 +1,4 @@
-"""The branch of notebook 05 for a GPU, on the CPU: with a small model of the same family, and files."""
+"""The branch of notebook 05 for a larger model, on the CPU: with a small model of the family, and files."""
 
 import ast
 
@@ -38,7 +38,7 @@ def code():
 
 
 @pytest.mark.notebook
-def test_the_gpu_branch_runs_to_its_end(tmp_path, monkeypatch):
+def test_the_branch_for_a_larger_model_runs_to_its_end(tmp_path, monkeypatch):
     monkeypatch.setenv("MRT_TIER", "smoke")
     file = write_sums(tmp_path / "sums.jsonl")
     model = write_model(tmp_path / "model", MathTask.from_jsonl(file))
@@ -50,13 +50,15 @@ def test_the_gpu_branch_runs_to_its_end(tmp_path, monkeypatch):
         path.write_text("".join(kept))
     given = {split: str(path) for split, path in files.items()}
     parts = {"thinking": THINKING, "name": NAME, "model": str(model), "files": given}
+    chosen = notebook.cells[first]
+    chosen.source = chosen.source.replace('LARGER = ""', f'LARGER = "{NAME}"')
     notebook.cells.insert(first, nbformat.v4.new_code_cell(ELSEWHERE.format(**parts)))
     path = tmp_path / PATH.name
     notebook_files.write(notebook, path)
     run = run_notebook(path, tmp_path / "done.ipynb")
     assert run.error is None, f"cell {run.error['cell']}: {run.error['error']}"
     said = "".join(str(cell.get("outputs")) for cell in notebook_files.read(tmp_path / "done.ipynb").cells)
-    assert f"{NAME}, 5 problems to train on, 4 to measure on, preset t4" in said
+    assert f"{NAME.partition('/')[2]}, 5 problems to train on, 4 to measure on" in said
     assert "million parameters in float32" in said
     assert "on this machine: 4 steps of" in said
 

@@ -56,7 +56,7 @@ LARGER = "The card has room for {}, but that needs vllm>=0.31,<0.33, and here is
         (
             ("Tesla P100-PCIE-16GB", (6, 0), 15.9),
             "cpu",
-            "the shipped reasoners on Tesla P100-PCIE-16GB (16 GiB, ",
+            "for the models of this course, on Tesla P100-PCIE-16GB (16 GiB, ",
         ),
         (("Tesla V100", (7, 0), 31.7), "cpu", "a language model needs 14 GiB and capability 7.5."),
         (
@@ -86,7 +86,7 @@ def test_machines_without_cuda_get_the_shipped_reasoners(monkeypatch, capsys, ap
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
     assert machine.choose().name == "cpu"
     text = capsys.readouterr().out
-    assert text.startswith("Preset cpu, the shipped reasoners in float32, because there is ")
+    assert text.startswith("Preset cpu, for the models of this course, because there is ")
     assert said in text
 
 

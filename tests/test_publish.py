@@ -29,11 +29,11 @@ def test_no_address_but_the_projects_own_stands_in_any_tracked_file():
 def copy(tmp_path_factory):
     """A copy of what is written, with links to the rest."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("notebooks", "tools", "mrt_lib"):
+    for name in ("notebooks", "tools", "mrt_lib", "docs"):
         shutil.copytree(ROOT / name, folder / name)
     for name in WRITTEN:
         shutil.copy(ROOT / name, folder)
-    for name in ("data", "docs", "experiments", "recipes"):
+    for name in ("data", "experiments", "recipes"):
         (folder / name).symlink_to(ROOT / name)
     return folder
 
@@ -76,7 +76,7 @@ def test_a_repository_is_written_everywhere_and_taken_out_again(copy):
 
 def test_what_does_not_agree_is_named(copy):
     (copy / "CITATION.cff").write_text((ROOT / "CITATION.cff").read_text() + 'repository-code: "x"\n')
-    (copy / "README.md").write_text((copy / "README.md").read_text().replace("| question", "| ?"))
+    (copy / "README.md").write_text((copy / "README.md").read_text().replace("| minutes |", "| ? |"))
     code = "from tools.publish import problems\nprint(*problems(), sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True)
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["CITATION.cff", "README.md"]

@@ -1,4 +1,4 @@
-"""The README's computed parts are up to date; its code and that of CONTRIBUTING runs, and is short."""
+"""What is computed in README and docs is up to date; the code in them runs, and is short; links lead on."""
 
 import re
 from pathlib import Path
@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from mrt_lib.tasks import read_problems, write_problems
-from tools.readme import README, ROOT, filled
+from tools.readme import PAGES, README, ROOT, filled
 
 
 def blocks(path):
     return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
 
 
-EXAMPLE, OWN_TASK = blocks(README)
+(EXAMPLE,) = blocks(README)
+(OWN_TASK,) = blocks(ROOT / "docs" / "your_model.md")
 (OWN_ARM,) = blocks(ROOT / "CONTRIBUTING.md")
 
 
@@ -22,10 +23,21 @@ def test_examples_are_short(code, most):
     assert len([line for line in code.splitlines() if line.strip()]) <= most
 
 
-def test_computed_parts_are_up_to_date():
-    text = README.read_text()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_computed_parts_are_up_to_date(page):
+    text = page.read_text()
     assert filled(text) == text, "run `python -m tools.readme`"
     assert "not measured" not in text
+
+
+def test_the_readme_is_one_screen():
+    assert len(README.read_bytes()) <= 7168
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md"], ids=str)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("code", [EXAMPLE, OWN_TASK, OWN_ARM], ids=["example", "own task", "own arm"])

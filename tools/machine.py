@@ -64,15 +64,14 @@ def why(preset: Preset) -> str:
     if not torch.cuda.is_available():
         apple = torch.backends.mps.is_available()
         seen = "an Apple GPU, which nothing here was tested on" if apple else "no GPU that PyTorch can use"
-        text = f"Preset cpu, the shipped reasoners in {preset.dtype}, because there is {seen}."
+        text = f"Preset cpu, for the models of this course, because there is {seen}."
         return "{} A large model would take {}: {}.".format(text, *hardware_dtype())
     capability, total = torch.cuda.get_device_capability(), torch.cuda.mem_get_info()[1]
     number = f"{capability[0]}.{capability[1]}"
     card = f"{torch.cuda.get_device_name()} ({total / 2**30:.0f} GiB, compute capability {number})"
     if preset.name == "cpu":
-        return (
-            f"Preset cpu, the shipped reasoners on {card}: a language model needs 14 GiB and capability 7.5."
-        )
+        need = "larger ones need 14 GiB and capability 7.5"
+        return f"Preset cpu, for the models of this course, on {card}: {need}."
     text = f"Preset {preset.name} on {card}: {preset.dtype}, sampled with {preset.engine}."
     if (larger := choose_preset(capability, total, vllm=True)) != preset:
         here = f"vLLM {found}" if (found := installed("vllm")) else "no vLLM"

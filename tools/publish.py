@@ -43,7 +43,8 @@ def publish(where: str) -> None:
             if cell.cell_type == "code" and notebook_files.is_setup(cell.source):
                 cell.source = setup(address)
         notebook_files.write(notebook, path)
-    readme.README.write_text(readme.filled(readme.README.read_text()))
+    for page in readme.PAGES:
+        page.write_text(readme.filled(page.read_text()))
 
 
 def problems() -> list[str]:
@@ -61,9 +62,8 @@ def problems() -> list[str]:
         found.append(f"pyproject.toml: the project's URLs are {urls}")
     if re.findall(r'^repository-code: "(.*)"$', CITATION.read_text(), re.M) != ([address] if address else []):
         found.append("CITATION.cff: repository-code is another")
-    if readme.filled(text := readme.README.read_text()) != text:
-        found.append("README.md: run `python -m tools.readme`")
-    return found
+    stale = [page.name for page in readme.PAGES if readme.filled(text := page.read_text()) != text]
+    return [*found, *(f"{name}: run `python -m tools.readme`" for name in stale)]
 
 
 def main(arguments: list[str]) -> int:

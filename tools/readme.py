@@ -1,18 +1,21 @@
-"""The parts of the README that are computed: notebook index, claims and the table of measured numbers."""
+"""What is computed in the README and in docs: notebook index, results, claims, the table of numbers."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tools.notebook_template import ROOT, badges, repository
 from tools.summary import read_summary
 
 README = ROOT / "README.md"
+PAGES = (README, ROOT / "docs" / "claims.md", ROOT / "docs" / "numbers.md")
+CLAIMS = ROOT / "data/results/claims.csv"
 NOT_MEASURED = "not measured"
-BARE = ("| notebook | question |", "|---|---|")
 HOSTS = """\
 1. `make bundle` writes `build/mrt.zip`: every tracked file, the shipped reasoners among them.
 2. Colab: upload a notebook (File, Upload notebook), and `mrt.zip` to its Files pane or your Drive, mounted.
@@ -70,13 +73,30 @@ NUMBERS = {
 
 
 def index(folder: Path = ROOT / "notebooks") -> str:
-    """One table row per notebook: link, summary and, where there is a repository, badges."""
-    rows = ["| notebook | question | open |", "|---|---|---|"] if repository() else [*BARE]
+    """One table row per notebook: link, minutes on a CPU and, where there is a repository, badges."""
+    address, minutes = repository(), _minutes()
+    rows = (
+        ["| notebook | minutes |", "|---|---|"]
+        if not address
+        else ["| notebook | minutes | open |", "|---|---|---|"]
+    )
     for path in sorted(folder.glob("*.ipynb")):
-        title, summary = "".join(json.loads(path.read_text())["cells"][0]["source"]).split("\n\n")[:2]
-        row = f"| [{title.removeprefix('# ')}](notebooks/{path.name}) | {summary} |"
-        rows.append(f"{row} {badges(path.name)} |" if repository() else row)
+        title = "".join(json.loads(path.read_text())["cells"][0]["source"]).split("\n\n")[0]
+        spent = minutes.get(path.name, NOT_MEASURED)
+        row = f"| [{title.removeprefix('# ')}](notebooks/{path.name}) | {spent} |"
+        rows.append(f"{row} {badges(path.name)} |" if address else row)
     return "\n".join(rows)
+
+
+def _minutes() -> dict[str, float]:
+    """Of every notebook, as it was last run in full."""
+    table = json.loads((ROOT / "data/results/notebooks.json").read_text())
+    return {name: round(row["minutes"], 1) for name, row in table.items()}
+
+
+def total() -> str:
+    """Minutes of all notebooks, without the installation."""
+    return f"{sum(_minutes().values()):.0f}, and the installation"
 
 
 def numbers() -> str:
@@ -106,27 +126,56 @@ def _units(name: str) -> str:
 def fair_control() -> str:
     """The first result: whether credit for episodes adds to a noiseless outcome, from both bases."""
     summary = read_summary(ROOT / "data/results/summary.json")
-    found = [summary.get(f"evidence.credit_over_exact_outcome{base}") for base in ("", "_weak")]
-    if None in found:
+    names = [f"evidence.credit_over_exact_outcome{base}" for base in ("", "_weak")]
+    if not summary.keys() >= set(names):
         return NOT_MEASURED
-    shown = [f"{own['value']:.2f} [{own['low']:.2f}, {own['high']:.2f}]" for own in found if own]
-    open_ones = sum(own["low"] <= 1 <= own["high"] for own in found if own)
+    open_ones = sum(summary[name]["low"] <= 1 <= summary[name]["high"] for name in names)
     says = ("both intervals decide", "one of the two intervals holds 1", "both intervals hold 1")[open_ones]
     end = ", so it is not shown that it does" if open_ones == 2 else ""
+    main, weak = (_shown(summary, name) for name in names)
     return (
         "* **Does credit for episodes add to a noiseless outcome?** Exact regret-to-go has "
-        f"{shown[0]} times the gain of GRPO with the exact outcome from the main base and {shown[1]} times "
+        f"{main} times the gain of GRPO with the exact outcome from the main base and {weak} times "
         f"from the weak one, both tuned alike: {says}{end}."
     )
 
 
-def claims(table: Path = ROOT / "data/results/claims.csv") -> str:
+def results() -> str:
+    """Five lines: what the experiments say, each with its numbers."""
+    summary, verdicts = read_summary(ROOT / "data/results/summary.json"), _verdicts()
+    ratio = {name: _shown(summary, f"evidence.gain_ratio{name}") for name in ("", "_paper", "_paper_offline")}
+    counts = [f"{verdicts.count(name)} {name}" for name in dict.fromkeys(sorted(verdicts))]
+    weak, tokens = (_shown(summary, f"i2.{name}") for name in ("gain_ratio_weak_base", "token_efficiency"))
+    lines = [
+        f"* **Exact values help.** MRT with exact regret-to-go gains {ratio['']} times as much as plain "
+        "GRPO; the paper reports 2 to 3.",
+        f"* **The paper's own arms do not beat GRPO here**: they have {ratio['_paper']} times its gain with "
+        f"sampled values, {ratio['_paper_offline']} with stale prefixes.",
+        f"* **From a weak base** MRT with exact values gains {weak} times as much as GRPO, which hardly "
+        f"learns there. From the main one GRPO needs {tokens} times MRT's tokens for its final accuracy; the "
+        "paper reports 1.5.",
+        f"* **Of {len(verdicts)} claims of the paper**: {', '.join(counts)}.",
+    ]
+    return "\n".join([fair_control(), *lines])
+
+
+def _shown(summary: dict[str, dict[str, Any]], name: str) -> str:
+    row = summary.get(name)
+    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if row else NOT_MEASURED
+
+
+def _verdicts() -> list[str]:
+    with CLAIMS.open(newline="") as file:
+        return [row["verdict"] for row in csv.DictReader(file) if row["verdict"] != NOT_MEASURED]
+
+
+def claims(table: Path = CLAIMS) -> str:
     """The claims that have a verdict, with the numbers that decided it."""
     rows = ["| | the paper claims | arm | verdict | ours |", "|---|---|---|---|---|"]
     with table.open(newline="") as file:
         for row in csv.DictReader(file):
             if row["verdict"] != NOT_MEASURED:
-                link = f"[{row['id']}]({row['link']})"
+                link = f"[{row['id']}](../{row['link']})"
                 rows.append(
                     f"| {link} | {row['claim']} | {row['arm']} | **{row['verdict']}** | {row['ours']} |"
                 )
@@ -134,15 +183,25 @@ def claims(table: Path = ROOT / "data/results/claims.csv") -> str:
 
 
 def filled(text: str) -> str:
-    """The README's text with its computed parts brought up to date."""
-    parts = {"notebooks": index(), "hosts": PUBLISHED if repository() else HOSTS}
-    parts |= {"fair control": fair_control(), "claims": claims(), "numbers": numbers()}
+    """A page's text with its computed parts, which stand between comments of their names, up to date."""
+    parts: dict[str, Callable[[], str]] = {
+        "notebooks": index,
+        "minutes": total,
+        "hosts": lambda: PUBLISHED if repository() else HOSTS,
+        "results": results,
+        "fair control": fair_control,
+        "claims": claims,
+        "numbers": numbers,
+    }
     for name, part in parts.items():
-        pattern = rf"<!-- {name} -->\n.*?<!-- /{name} -->"
-        head, tail = re.split(pattern, text, flags=re.DOTALL)
-        text = f"{head}<!-- {name} -->\n{part}\n<!-- /{name} -->{tail}"
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if start in text:
+            head, tail = re.split(rf"{start}.*?{end}", text, flags=re.DOTALL)
+            gap = "" if name == "minutes" else "\n"
+            text = f"{head}{start}{gap}{part()}{gap}{end}{tail}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))

@@ -68,12 +68,12 @@ def warm_model(adapter: str | Path = ADAPTER) -> Path:
     return folder
 
 
-def load_words(name: str | Path) -> Reasoner:
-    """A reasoner of the language model in bf16, from a folder of the plain model or of an adapter for it.
+def load_words(name: str | Path, dtype: str = "bfloat16") -> Reasoner:
+    """A reasoner of the language model, from a folder of the plain model or of an adapter for it.
 
     On a CPU its attention is `grouped_attention`, the fastest there (docs/decisions.md).
     """
-    reasoner = Reasoner.load(name, dtype="bfloat16", base=language_model())
+    reasoner = Reasoner.load(name, dtype=dtype, base=language_model())
     if reasoner.model.device.type == "cpu":
         reasoner.model.set_attn_implementation("grouped")
     return reasoner
