@@ -1,25 +1,31 @@
 """Problems and thoughts in words: verifiers, tries by hand, what the warm start learns."""
 
 from collections import Counter
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.thoughts.templates import encode, token_id
 from mrt_lib.thoughts.traces import Trace
+from mrt_lib.training.lora import LoraSettings
+from mrt_lib.training.supervised import FinetuneConfig
+from recipes.words import warm_start
 from recipes.words.checks import perfect_values
 from recipes.words.examples import Weights, batch_loss, example
 from recipes.words.model import language_model
 from recipes.words.search import Equation, Letters, ListedEquation, PairSum, explore, read_tries
 from recipes.words.stories import Story
 from recipes.words.text import WORDS
-from recipes.words.warm_start import FAMILIES, WarmStart, lessons
+from recipes.words.warm_start import FAMILIES, WarmStart, lessons, warm
 
 ALL = (*FAMILIES, ListedEquation(), PairSum(8, 20), Equation(25, 9), Letters(12), Story(60))
 
@@ -205,3 +211,23 @@ def test_values_are_exact_and_a_pair_counts_in_both_orders(tiny):
             log_probs = tiny.model(torch.tensor([before + own])).logits[0].log_softmax(-1)
         total += np.exp(sum(float(log_probs[len(before) + i - 1, t]) for i, t in enumerate(own)))
     assert found.value[0] == pytest.approx(total, rel=1e-4)
+
+
+def test_a_second_stage_goes_on_from_the_first(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(warm_start, "load_words", lambda _: deepcopy(tiny))
+    config = FinetuneConfig(steps=1, learning_rate=1e-2, warmup=0, micro_batch_tokens=600)
+    recipe = WarmStart(batch=4, lora=LoraSettings(2, 4), config=config)
+    warm(recipe, tmp_path / "run_0", tmp_path / "first")
+    still = replace(recipe, config=replace(config, learning_rate=1e-12))
+    warm(still, tmp_path / "run_1", tmp_path / "second", 1, tmp_path / "first")
+    one, other = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("first", "second"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert any(weight.any() for name, weight in one.items() if "lora_B" in name)
+    assert "a first stage of 1 steps, 4 thoughts" in (tmp_path / "second" / "README.md").read_text()
+
+
+def test_a_finished_warm_start_is_not_written_over(capsys):
+    with pytest.raises(SystemExit):
+        warm_start.main([])
+    assert "exists; move it away" in capsys.readouterr().err

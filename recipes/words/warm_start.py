@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
-from mrt_lib.adapters import base_facts, save_adapter
+from mrt_lib.adapters import WEIGHTS as FILES
+from mrt_lib.adapters import base_facts, read_facts, save_adapter
 from mrt_lib.files import new_folder, write_json
 from mrt_lib.provenance import provenance
 from mrt_lib.reasoner import TEMPLATE
@@ -61,12 +63,13 @@ class WarmStart:
     config: FinetuneConfig = CONFIG
 
 
-# The weak and the strong model explore worse and better; only the first is shipped.
-RECIPES = {
-    "words": WarmStart(),
-    "weak": WarmStart(careful=(0.0,)),
-    "strong": WarmStart(careful=(0.5, 1.0)),
-}
+# Two stages: the second is told to compute right above all.
+STAGES = (
+    WarmStart(),
+    WarmStart(weights=Weights(check=4.0), config=replace(CONFIG, steps=180, learning_rate=1e-3)),
+)
+# Chances of a careful try. The weak and the strong model explore worse and better; only the first is shipped.
+CAREFUL = {ADAPTER.name: (0.0, 0.0, 0.3), "weak": (0.0,), "strong": (0.5, 1.0)}
 
 
 def lessons(
@@ -90,15 +93,19 @@ def _lesson(
     return example(tokenizer, family, problem, tries, ended, not shown, recipe.weights, rng)
 
 
-def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0) -> None:
-    """Train, with checkpoints in `work`; the adapter, in bf16, and its card go to the new `folder`."""
+def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0, after: Path | None = None) -> None:
+    """Train, with checkpoints in `work`; the adapter, in bf16, and its card go to the new `folder`.
+
+    `after`: the folder of an earlier stage's adapter, from which this one goes on.
+    """
+    from peft import set_peft_model_state_dict
     from tqdm.auto import tqdm
 
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists; move it away to train it anew")
     place = language_model()
     base = load_words(place)
     learner = Learner(base.model, recipe.lora, seed)
+    if after:
+        set_peft_model_state_dict(learner.model, load_file(after / FILES[1]))
     with tqdm(total=recipe.config.steps, desc="warm start", unit="step", mininterval=30) as bar:
 
         def report(row: dict[str, float]) -> None:
@@ -111,11 +118,14 @@ def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0) -> None:
         weight.data = weight.data.to(torch.bfloat16)
     with new_folder(folder) as filling:
         write_json(filling / TEMPLATE, asdict(WORDS))
-        about = _facts(recipe, log, seed) | base_facts(base.model, place) | {"provenance": provenance()}
+        about = _facts(recipe, log, seed, after) | base_facts(base.model, place)
+        about |= {"provenance": provenance()}
         save_adapter(learner.model, filling, about)
 
 
-def _facts(recipe: WarmStart, log: Sequence[dict[str, float]], seed: int) -> dict[str, Any]:
+def _facts(
+    recipe: WarmStart, log: Sequence[dict[str, float]], seed: int, after: Path | None
+) -> dict[str, Any]:
     """What the adapter's card says beside base and provenance."""
     found: dict[str, Any] = {
         "arm": "warm start",
@@ -138,18 +148,30 @@ def _facts(recipe: WarmStart, log: Sequence[dict[str, float]], seed: int) -> dic
         "rank": recipe.lora.rank,
         "learning rate": recipe.config.learning_rate,
     }
+    if after:
+        earlier = read_facts(after)["numbers"]
+        told = (f"{earlier[name]:,} {name}" for name in ("steps", "thoughts", "tokens", "minutes"))
+        numbers["goes on from"] = f"a first stage of {', '.join(told)}; the numbers below are the second's"
     return found | {"numbers": numbers}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", nargs="?", default=ADAPTER.name, choices=RECIPES)
+    parser.add_argument("name", nargs="?", default=ADAPTER.name, choices=CAREFUL)
     parser.add_argument("--work", type=Path, default=Path("build/words"))
     options = parser.parse_args(arguments)
+    last = ADAPTER if options.name == ADAPTER.name else options.work / options.name
+    if last.exists():
+        parser.error(f"{last} exists; move it away to train it anew")
     torch.set_num_threads(1)  # the same bits on any number of cores
-    folder = ADAPTER if options.name == ADAPTER.name else options.work / f"{options.name}_adapter"
-    warm(RECIPES[options.name], options.work / options.name, folder)
+    before = None
+    for seed, stage in enumerate(STAGES):
+        folder = last if stage is STAGES[-1] else options.work / f"{options.name}_{seed}"
+        if not folder.is_dir():
+            recipe = replace(stage, careful=CAREFUL[options.name])
+            warm(recipe, options.work / f"{options.name}_{seed}_run", folder, seed, before)
+        before = folder
 
 
 if __name__ == "__main__":
