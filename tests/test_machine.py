@@ -58,11 +58,11 @@ LARGER = "The card has room for {}, but that needs vllm>=0.31,<0.33, and here is
             "cpu",
             "for the models of this course, on Tesla P100-PCIE-16GB (16 GiB, ",
         ),
-        (("Tesla V100", (7, 0), 31.7), "cpu", "a language model needs 14 GiB and capability 7.5."),
+        (("Tesla V100", (7, 0), 31.7), "cpu", "larger ones need 14 GiB and capability 7.5."),
         (
             ("RTX 2060", (7, 5), 5.8),
             "cpu",
-            "RTX 2060 (6 GiB, compute capability 7.5): a language model needs",
+            "RTX 2060 (6 GiB, compute capability 7.5): larger ones need",
         ),
     ],
 )
