@@ -58,7 +58,7 @@ def test_the_branch_for_a_larger_model_runs_to_its_end(tmp_path, monkeypatch):
     run = run_notebook(path, tmp_path / "done.ipynb")
     assert run.error is None, f"cell {run.error['cell']}: {run.error['error']}"
     said = "".join(str(cell.get("outputs")) for cell in notebook_files.read(tmp_path / "done.ipynb").cells)
-    assert f"{NAME.partition('/')[2]}, 5 problems to train on, 4 to measure on" in said
+    assert f"{NAME.partition('/')[2]}, 5 problems to train on, 2 to measure on" in said
     assert "million parameters in float32" in said
     assert "on this machine: 4 steps of" in said
 
