@@ -82,12 +82,14 @@ class Listed:
 
 def write_work(path: Path) -> None:
     """Model folder, template and problems, so that an earlier library needs none of the newer recipes."""
-    from experiments.words_plan import TASK
     from recipes.words.model import warm_model
+    from recipes.words.search import Mixture
     from recipes.words.text import WORDS
+    from recipes.words.warm_start import FAMILIES
 
-    problems = TASK.problems["train"][:PROMPTS]
-    rows = [{"id": p.id, "question": p.question, "answers": TASK.answers(p)} for p in problems]
+    task = Mixture(FAMILIES)
+    problems = task.problems["train"][:PROMPTS]
+    rows = [{"id": p.id, "question": p.question, "answers": task.answers(p)} for p in problems]
     template = {name: getattr(WORDS, name) for name in ("name", "prompt", "think_end", "separator")}
     template |= {
         n: getattr(WORDS, n) for n in ("forced_answer", "finished_answer", "answer_end", "boxed_answer")
