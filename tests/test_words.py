@@ -125,6 +125,37 @@ def test_a_wrong_line_has_form_and_is_not_right(line):
     assert perfect_values(Equation(), equation, line) == [1 / 15]
 
 
+MADE_UP = [
+    (PairSum(), {"numbers": "5, 2, 9", "target": 14}, "5 and 9", "Try 12: 14 - 12 = 2, found."),
+    (PairSum(), {"numbers": "5, 2, 9", "target": 14}, "5 and 9", "Try 6 and 8: 6 + 8 = 14, found."),
+    (PairSum(), {"numbers": "5, 2, 9", "target": 10}, "5 and 5", "Try 5 and 5: 5 + 5 = 10, found."),
+    (Equation(), {"a": 2, "b": 1, "target": 9}, "4", "Try 20: 40 + 1 = 41, 9 is less, 1 to 15 left."),
+    (
+        Letters(),
+        {"letters": "Ann>Ben Ben>Tom Tom>Ann", "target": "Tom"},
+        "Ann",
+        "Try Max: Max writes to nobody, nobody writes to nobody, Tom is missed.",
+    ),
+    (
+        Story(),
+        {"reading": "7 plus 5 minus 4", "verbs": "buys, sells"},
+        "8",
+        "Try 9 plus 2 minus 1: buys is plus, sells is minus, 9 + 2 = 11, 11 - 1 = 10, found.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("family", "facts", "answer", "line"), MADE_UP, ids=lambda x: str(x)[:20])
+def test_a_guess_that_the_problem_does_not_offer_is_never_right(family, facts, answer, line):
+    problem = family._problem("?", answer, **facts)
+    before = 1 / len(family.candidates(problem))
+    ((one, right),) = read_tries(family, problem, f"{line}\n")
+    assert one is not None
+    assert not right
+    assert not one.found
+    assert perfect_values(family, problem, f"{line}\n") == [before]
+
+
 @pytest.mark.parametrize("line", ["Try 8 or 9: 3.", "", "Answer: 8", "Try 8: 56 + 4 = 60, 88 is more"])
 def test_a_line_without_form(line):
     equation = Equation()._problem("?", "12", a=7, b=4, target=88)

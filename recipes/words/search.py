@@ -47,8 +47,11 @@ class Family(ListedTask, Protocol):
     def guesses(self, problem: Problem, left: Sequence[str], careful: bool) -> list[str]:
         """What a careful or a careless explorer may try next."""
 
+    def offers(self, problem: Problem, guess: str) -> bool:
+        """Whether it is a guess at this problem, and not one that a thought has made up."""
+
     def attempt(self, problem: Problem, guess: str, left: Sequence[str]) -> Try:
-        """The try of a guess after which these candidates were left."""
+        """The try of a guess that the problem offers, after which these candidates were left."""
 
     def guess(self, line: str) -> str | None:
         """The guess in a line of a thought, or None where the line has not the form of a try."""
@@ -92,6 +95,14 @@ class Drawn:
     def optimal_values(self, episodes: int) -> np.ndarray | None:  # noqa: ARG002
         """None: no optimal policy is known."""
         return None
+
+    def candidates(self, problem: Problem) -> tuple[str, ...]:
+        """See `Family.candidates`."""
+        raise NotImplementedError
+
+    def offers(self, problem: Problem, guess: str) -> bool:
+        """A candidate: what most families guess."""
+        return guess in self.candidates(problem)
 
     def _problem(self, question: str, answer: str, **facts: int | str) -> Problem:
         return Problem(f"{self.name}:{text_digest(question)}", self.name, question, answer, facts)
@@ -143,6 +154,11 @@ class PairSum(Drawn):
     def guesses(self, problem: Problem, left: Sequence[str], careful: bool) -> list[str]:
         """Single numbers, or pairs, that are in what is left."""
         return [n for n in _listed(problem) if any(_has(pair, n) for pair in left)] if careful else [*left]
+
+    def offers(self, problem: Problem, guess: str) -> bool:
+        """One number of the list, or two, in any order."""
+        numbers = guess.split(" and ")
+        return {*numbers} <= {*_listed(problem)} and len({*numbers}) == len(numbers)
 
     def attempt(self, problem: Problem, guess: str, left: Sequence[str]) -> Try:
         """See `Family.attempt`."""
@@ -278,9 +294,7 @@ class Letters(Drawn):
     def attempt(self, problem: Problem, guess: str, left: Sequence[str]) -> Try:
         """See `Family.attempt`."""
         to, target = _letters(problem), problem.facts["target"]
-        # A name that is not in the game has no reader, and such a line is never right.
-        first = to.get(guess, "nobody")
-        second = to.get(first, "nobody")
+        first, second = to[guess], to[to[guess]]
         head = f"Try {guess}: {guess} writes to {first}, {first} writes to {second}, {target} is "
         if second == target:
             return Try(f"{head}found.\n", (guess,), True)
@@ -331,12 +345,17 @@ def read_tries(family: Family, problem: Problem, thought: str) -> list[tuple[Try
 
     Each is judged by what the thought itself says was left before.
     """
-    left, found = family.candidates(problem), []
+    left, found = family.candidates(problem), list[tuple[Try | None, bool]]()
     for line in thought.splitlines():
         guess = family.guess(line)
-        right = None if guess is None else family.attempt(problem, guess, left)
-        found.append((right, right is not None and right.text == f"{line}\n"))
-        left = left if right is None else right.left
+        if guess is None:
+            found.append((None, False))
+        elif not family.offers(problem, guess):  # whatever else the line says
+            found.append((Try(f"{line}\n", left, False), False))
+        else:
+            right = family.attempt(problem, guess, left)
+            found.append((right, right.text == f"{line}\n"))
+            left = right.left
     return found
 
 

@@ -57,6 +57,10 @@ class Story(Drawn):
         """Readings that are left, or any."""
         return [reading for reading in _readings(problem) if not careful or str(_value(reading)) in left]
 
+    def offers(self, problem: Problem, guess: str) -> bool:
+        """A reading of this story's numbers."""
+        return guess in _readings(problem)
+
     def attempt(self, problem: Problem, guess: str, left: Sequence[str]) -> Try:
         """See `Family.attempt`."""
         reading, verbs = str(problem.facts["reading"]), str(problem.facts["verbs"]).split(", ")
