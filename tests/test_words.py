@@ -258,6 +258,22 @@ def test_a_second_stage_goes_on_from_the_first(tiny, tmp_path, monkeypatch):
     assert "a first stage of 1 steps, 4 thoughts" in (tmp_path / "second" / "README.md").read_text()
 
 
+def test_a_first_stage_of_another_shape_or_base_is_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(warm_start, "load_words", lambda _: deepcopy(tiny))
+    config = FinetuneConfig(steps=1, learning_rate=1e-2, warmup=0, micro_batch_tokens=600)
+    recipe = WarmStart(batch=4, lora=LoraSettings(2, 4), config=config)
+    warm(recipe, tmp_path / "run", tmp_path / "first")
+    wider = replace(recipe, lora=LoraSettings(4, 8))
+    with pytest.raises(ValueError, match="another shape"):
+        warm(wider, tmp_path / "other", tmp_path / "second", 1, tmp_path / "first")
+    other = deepcopy(tiny)
+    other.model.model.norm.weight.data += 1
+    monkeypatch.setattr(warm_start, "load_words", lambda _: other)
+    with pytest.raises(ValueError, match="another base"):
+        warm(recipe, tmp_path / "other", tmp_path / "second", 1, tmp_path / "first")
+    assert not (tmp_path / "second").exists()
+
+
 def test_a_finished_warm_start_is_not_written_over(capsys):
     with pytest.raises(SystemExit):
         warm_start.main([])

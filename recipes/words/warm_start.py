@@ -69,7 +69,7 @@ STAGES = (
     WarmStart(weights=Weights(check=4.0), config=replace(CONFIG, steps=180, learning_rate=1e-3)),
 )
 # Chances of a careful try. The weak and the strong model explore worse and better; only the first is shipped.
-CAREFUL = {ADAPTER.name: (0.0, 0.0, 0.3), "weak": (0.0,), "strong": (0.5, 1.0)}
+CAREFUL = {ADAPTER.name: WarmStart.careful, "weak": (0.0,), "strong": (0.5, 1.0)}
 
 
 def lessons(
@@ -96,16 +96,16 @@ def _lesson(
 def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0, after: Path | None = None) -> None:
     """Train, with checkpoints in `work`; the adapter, in bf16, and its card go to the new `folder`.
 
-    `after`: the folder of an earlier stage's adapter, from which this one goes on.
+    `after`: the folder of an earlier stage's adapter, from which this one goes on; ValueError for one of
+    another base or shape.
     """
-    from peft import set_peft_model_state_dict
     from tqdm.auto import tqdm
 
     place = language_model()
     base = load_words(place)
     learner = Learner(base.model, recipe.lora, seed)
     if after:
-        set_peft_model_state_dict(learner.model, load_file(after / FILES[1]))
+        _go_on_from(learner.model, base_facts(base.model, place), after)
     with tqdm(total=recipe.config.steps, desc="warm start", unit="step", mininterval=30) as bar:
 
         def report(row: dict[str, float]) -> None:
@@ -123,6 +123,20 @@ def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0, after: Path
         save_adapter(learner.model, filling, about)
 
 
+def _go_on_from(model: Any, base: dict[str, Any], after: Path) -> None:
+    """Put the numbers of an earlier stage's adapter into the new ones; errors as in `warm`."""
+    from peft import set_peft_model_state_dict
+
+    if read_facts(after)["base_digest"] != base["base_digest"]:
+        raise ValueError(f"{after} was made for another base; move it away")
+    try:
+        found = set_peft_model_state_dict(model, load_file(after / FILES[1]))
+    except RuntimeError as error:
+        raise ValueError(f"{after} has adapters of another shape: {error}") from error
+    if found.unexpected_keys or any("lora_" in name for name in found.missing_keys):
+        raise ValueError(f"{after} has adapters of other layers, such as {found.unexpected_keys[:1]}")
+
+
 def _facts(
     recipe: WarmStart, log: Sequence[dict[str, float]], seed: int, after: Path | None
 ) -> dict[str, Any]:
@@ -137,7 +151,7 @@ def _facts(
         "seed": seed,
         "intended use": "a testbed for test-time compute, on its base alone",
         "license": "MIT (the base: Apache-2.0)",
-        "made by": "`python -m recipes.words.warm_start`",
+        "made by": f"`python -m recipes.words.warm_start`, stage {1 + bool(after)} of {len(STAGES)}",
         "quality": "quality.json, by `python -m recipes.words.checks`",
         "steps": len(log),
         "thoughts": len(log) * recipe.batch,
