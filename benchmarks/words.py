@@ -30,8 +30,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
 from mrt_lib import GRPO, MRTExact, Reasoner, TrainConfig, Trainer
 from mrt_lib.files import write_json
@@ -43,7 +42,9 @@ from mrt_lib.training.lora import LoraSettings
 
 RESULT = Path("data/results/benchmark_words.json")
 PROMPTS, GROUP, THINKING_TOKENS, ANSWER_TOKENS, TURNS = 8, 4, 84, 8, 3
-STILL = 1e-12  # a learning rate that changes no weight
+# Fields that a template has had from the start.
+FIELDS = ("name", "prompt", "think_end", "separator", "forced_answer", "finished_answer", "answer_end")
+FIELDS += ("boxed_answer", "episode_marker", "openers", "continue_markers")
 BATCH_SIZES = (8, 16, 32)
 # Side: library ("now" or "before"), number format, attention, arm.
 SIDES = {
@@ -90,12 +91,24 @@ def write_work(path: Path) -> None:
     task = Mixture(FAMILIES)
     problems = task.problems["train"][:PROMPTS]
     rows = [{"id": p.id, "question": p.question, "answers": task.answers(p)} for p in problems]
-    template = {name: getattr(WORDS, name) for name in ("name", "prompt", "think_end", "separator")}
-    template |= {
-        n: getattr(WORDS, n) for n in ("forced_answer", "finished_answer", "answer_end", "boxed_answer")
-    }
-    template |= {n: getattr(WORDS, n) for n in ("episode_marker", "openers", "continue_markers")}
+    template = {name: getattr(WORDS, name) for name in FIELDS}
     path.write_text(json.dumps({"model": str(warm_model()), "template": template, "problems": rows}))
+
+
+def the_work() -> TrainConfig:
+    """What every side does; the learning rate changes no weight."""
+    return TrainConfig(
+        steps=4,
+        prompts=PROMPTS,
+        group=GROUP,
+        thinking_tokens=THINKING_TOKENS,
+        episodes=6,
+        answer_tokens=ANSWER_TOKENS,
+        learning_rate=1e-12,
+        lora=LoraSettings(16, 32),
+        micro_batch_tokens=1024,
+        prover_batch_tokens=4096,
+    )
 
 
 def our_steps(work: dict[str, Any], dtype: str, attention: str, arm: str) -> dict[str, float]:
@@ -105,18 +118,7 @@ def our_steps(work: dict[str, Any], dtype: str, attention: str, arm: str) -> dic
     task = Listed(work["problems"])
     reasoner = Reasoner.load(work["model"], Template(**work["template"]), dtype=dtype)
     reasoner.model.set_attn_implementation(attention)
-    config = TrainConfig(
-        steps=4,
-        prompts=PROMPTS,
-        group=GROUP,
-        thinking_tokens=THINKING_TOKENS,
-        episodes=6,
-        answer_tokens=ANSWER_TOKENS,
-        learning_rate=STILL,
-        lora=LoraSettings(16, 32),
-        micro_batch_tokens=1024,
-        prover_batch_tokens=4096,
-    )
+    config = the_work()
     own = MRTExact("regret_to_go", 2.0) if arm == "mrt" else GRPO()
     trainer = Trainer(reasoner, task, task.rows, own, config)
     trainer.step()
@@ -146,72 +148,42 @@ def _seconds(work: Any) -> float:
     return time.perf_counter() - started
 
 
-class Clock(TrainerCallback):
-    """Seconds of TRL's steps, data loading included."""
-
-    def __init__(self) -> None:
-        self.at: list[float] = []
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """The first step begins."""
-        self.at.append(time.perf_counter())
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        """A step is over."""
-        self.at.append(time.perf_counter())
-
-
 def trl_step(work: dict[str, Any], batch_size: int) -> dict[str, float]:
-    """Seconds and sampled tokens of TRL's second step."""
+    """Seconds of TRL's second step by phase, and its sampled tokens."""
+    # Not at the top: an earlier library may lack what this module needs.
+    from benchmarks.training import Theirs, Turns, fair_settings
+
     tokenizer = AutoTokenizer.from_pretrained(work["model"])
     model = AutoModelForCausalLM.from_pretrained(work["model"], dtype="bfloat16", attn_implementation="sdpa")
     # TRL has no forced answer: a thought goes on into its answer, and the end of the turn ends both.
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     right = {row["question"]: row["answers"] for row in work["problems"]}
     prompts = [work["template"]["prompt"].replace("{question}", question) for question in right]
-    lengths: list[int] = []
 
-    def reward(completions: list[str], completion_ids: list[list[int]], question: list[str], **_: Any) -> Any:
-        lengths.append(sum(map(len, completion_ids)))
+    def reward(completions: list[str], question: list[str], **_: Any) -> list[float]:
         ends = [text.rpartition("Answer:")[2].strip() for text in completions]
         return [float(end in right[own]) for end, own in zip(ends, question, strict=True)]
 
     rows = [{"prompt": p, "question": q} for p, q in zip(prompts, right, strict=True)]
-    clock = Clock()
+    turns = Turns(lambda: None)
     with tempfile.TemporaryDirectory() as folder:
-        settings = GRPOConfig(
-            output_dir=folder,
-            use_cpu=True,
-            bf16=True,
-            gradient_checkpointing=False,
-            report_to="none",
-            logging_strategy="no",
-            save_strategy="no",
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-            remove_unused_columns=False,
-            loss_type="dapo",
-            beta=0.0,
-            learning_rate=STILL,
-            num_generations=GROUP,
-            max_completion_length=THINKING_TOKENS + ANSWER_TOKENS,
-            per_device_train_batch_size=batch_size,
-            gradient_accumulation_steps=PROMPTS * GROUP // batch_size,
-            max_steps=2,
+        most = THINKING_TOKENS + ANSWER_TOKENS
+        settings = fair_settings(
+            folder, batch_size, the_work(), bf16=True, max_completion_length=most, max_steps=2
         )
         lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
-        trainer = GRPOTrainer(
+        turns.trainer = Theirs(
             model,
             reward,
             settings,
             Dataset.from_list(rows * 2),
             processing_class=tokenizer,
-            callbacks=[clock],
+            callbacks=[turns],
             peft_config=lora,
         )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    return {"seconds": clock.at[2] - clock.at[1], "tokens": lengths[-1]}
+        turns.trainer.remove_callback(PrinterCallback)
+        turns.trainer.train()
+    return turns.steps[1]
 
 
 def turn(name: str, work: Path, before: Path) -> dict[str, float]:

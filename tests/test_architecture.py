@@ -1,6 +1,7 @@
 """The house: rooms import downwards only, nothing in a circle, few rooms and lines."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,9 @@ def test_the_library_is_small():
     assert len(LIBRARY) <= MOST_FILES, f"{len(LIBRARY)} files"
     entries = [path for path in Path("mrt_lib").iterdir() if path.name != "__pycache__"]
     assert len(entries) <= MOST_ENTRIES
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(Path("benchmarks").glob("*.py"))])
+def test_every_benchmark_can_be_started(name):
+    """Nothing else runs them, so settings that the library no longer takes would stay unseen."""
+    importlib.import_module(f"benchmarks.{name}")
