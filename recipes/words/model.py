@@ -88,7 +88,7 @@ def grouped_attention(
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Plain attention that copies no key for the several query heads which share it; Transformers' shapes.
+    """Grouped-query attention (arXiv 2305.13245) that copies no key for the query heads which share it.
 
     Args:
         query: (batch, heads, queries, size).
