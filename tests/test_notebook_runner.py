@@ -129,6 +129,12 @@ def test_kernels_that_die_hang_or_raise_are_failures(tmp_path, code, timeout, me
     assert not (tmp_path / "out.ipynb").exists()
 
 
+def test_kernels_take_no_port_that_another_process_may_take(tmp_path):
+    code = "from ipykernel.connect import get_connection_info\nassert '\"ipc\"' in get_connection_info()"
+    path = make(tmp_path / "00_a.ipynb", code)
+    assert run_notebook(path, tmp_path / "out.ipynb", 60).error is None
+
+
 def test_normalising_drops_what_belongs_to_one_machine():
     widget = {notebook_files.WIDGET: {"model_id": "1"}, "text/plain": "IntSlider()"}
     outputs = [

@@ -17,13 +17,14 @@ from pathlib import Path
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 from tools.notebook_files import normalise, read, write
 from tools.processes import orderly
 
 
-def execute(notebook: NotebookNode, folder: Path, timeout: int) -> dict | None:
-    """Run all cells in place, in `folder`, at most `timeout` seconds each.
+def execute(notebook: NotebookNode, folder: Path, timeout: int, sockets: str) -> dict | None:
+    """Run all cells in place, in `folder`, at most `timeout` seconds each; files in `sockets` reach the kernel.
 
     Returns:
         None, or the first failure as {"cell", "source", "error"}; cells count from 1.
@@ -39,6 +40,8 @@ def execute(notebook: NotebookNode, folder: Path, timeout: int) -> dict | None:
     client = NotebookClient(
         notebook,
         kernel_name="python3",
+        # By files: a port that is free when it is chosen may be another process's when the kernel starts.
+        config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
         extra_arguments=["--log-level=ERROR"],
         timeout=timeout,
         startup_timeout=300,
@@ -66,8 +69,9 @@ def main(source: str, target: str, report: str, timeout: str = "1800") -> None:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ["IPYTHONDIR"] = tempfile.mkdtemp(dir=Path(report).parent)
     notebook = read(Path(source))
-    with orderly():
-        error = execute(notebook, Path(source).resolve().parent, int(timeout))
+    # The path of a socket is to be short.
+    with orderly(), tempfile.TemporaryDirectory(dir="/tmp") as sockets:
+        error = execute(notebook, Path(source).resolve().parent, int(timeout), sockets)
     if error is None:
         normalise(notebook)
         write(notebook, Path(target))
