@@ -83,7 +83,7 @@ def make_trainer(run: WordsRun) -> Trainer:
         seed=run.seed,
     )
     arm = BUILD[run.arm](run.knob) if run.steps else GRPO()
-    return Trainer(load_words(warm_model()), TASK, TASK.problems["train"], arm, config)
+    return Trainer(load_words(warm_model(), "bfloat16"), TASK, TASK.problems["train"], arm, config)
 
 
 def _watch(trainer: Trainer, log: list[loop.Row]) -> None:

@@ -224,18 +224,20 @@ def alone(folder: str | Path) -> Iterator[None]:
 def claim(folder: str | Path, identity: Mapping[str, Any]) -> Iterator[None]:
     """Have a folder `alone` for the run whose identity its config.json says, or shall say from now on.
 
-    ValueError for a folder with another run names the settings that differ.
+    ValueError for a folder with another run names the settings that differ, or a file that is no run's.
     """
     path, own = Path(folder) / "config.json", json.loads(json.dumps(identity))
     with alone(folder):
         try:
-            found = dict(json.loads(path.read_text())) if path.exists() else own
+            found = dict(json.loads(path.read_text())) if path.exists() else {}
         except (ValueError, TypeError):
             raise ValueError(f"{path} is damaged; {folder} holds some run, use a new one") from None
         different = sorted(key for key in own | found if own.get(key) != found.get(key))
         # A run that ended before its first checkpoint has left nothing to protect.
-        if different and any(f != path and not f.name.startswith(".") for f in Path(folder).iterdir()):
-            raise ValueError(f"{folder} holds a run with another {', '.join(different)}; use a new folder")
+        kept = sorted(f.name for f in Path(folder).iterdir() if f != path and not f.name.startswith("."))
+        if different and kept:
+            what = f"a run with another {', '.join(different)}" if found else f"{kept[0]} and no run"
+            raise ValueError(f"{folder} holds {what}; use a new folder")
         if different or not path.exists():
             write_json(path, own)
         yield

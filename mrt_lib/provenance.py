@@ -32,10 +32,8 @@ def installed(name: str) -> str | None:
 
 def device_name() -> str:
     """Name of the first GPU, or the CPU with its number of cores."""
-    try:
-        import torch
-    except ImportError:
-        return "unknown (torch is not installed)"
+    import torch
+
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
 
 

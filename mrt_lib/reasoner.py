@@ -13,7 +13,7 @@ from mrt_lib import adapters
 from mrt_lib.engines.base import Engine, Sampling, Stop, context_of, eos_ids
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.files import digest, grading, new_folder, settings_of, write_json
-from mrt_lib.models import find_model, load_model
+from mrt_lib.models import find_model, found_dtype, load_model
 from mrt_lib.provenance import provenance
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.thoughts.templates import Template, decode, encode, ending_ids, find_template, get_template
@@ -79,7 +79,8 @@ class Reasoner:
                 or "owner/model@revision"; or an adapter's folder, which is merged into its base.
             template: or its name; None for the adapter's own, or the first known one that fits.
             dtype: of the weights: "float32", "bfloat16", "float16", or "auto" for what the hardware computes
-                best, printed with the reason; None for float32, or what an adapter was trained for.
+                best, printed with the reason; None for float32, or what an adapter was trained for: it takes
+                that, or float32, in which its numbers and its base's are the same.
             engine: "transformers", or "vllm" (a model's folder or hub name, no adapter).
             base: of an adapter; None for what it names, seen from here or from the folder around it.
             **options: of the engine, such as `batch_tokens` or `gpu_memory_utilization`.
@@ -98,16 +99,18 @@ class Reasoner:
             facts = adapters.read_facts(name)
             if "verdicts" in facts:
                 raise ValueError(f"{name} holds a verifier, which scores answers and gives none")
-            if dtype not in (None, facts["dtype"]):
-                raise ValueError(f"{name} was trained in {facts['dtype']} and cannot be loaded in {dtype}")
-            plain, tokenizer = load_model(base or _base_of(name, facts["base"]), facts["dtype"])
-            model, template = copy.deepcopy(plain), template or saved_template(name, facts["template"])
+            own, wanted = facts["dtype"], found_dtype(dtype or facts["dtype"])
+            if wanted not in (own, "float32"):
+                raise ValueError(f"{name} was trained in {own}: dtype can be that or float32, got {dtype}")
+            plain, tokenizer = load_model(base or _base_of(name, facts["base"]), own)
+            model = copy.deepcopy(plain)
             adapter = adapters.load_adapter(plain, name)
             adapters.write_weights(adapters.merged_weights(adapter), model)
+            if wanted != own:
+                model, adapter = model.float(), adapter.float()
         else:
             model, tokenizer = load_model(name, dtype or "float32")
-            template = template or saved_template(name)
-        reasoner = cls(model, tokenizer, template)
+        reasoner = cls(model, tokenizer, template or saved_template(name, facts.get("template", "")))
         if engine == "vllm":
             from mrt_lib.engines.vllm_engine import VLLMEngine
 

@@ -32,7 +32,7 @@ def start(*arguments, **options):
 def hold(folder):
     """Have a folder alone until killed."""
     with alone(folder):
-        (Path(folder) / "ready").touch()
+        (Path(folder) / ".ready").touch()
         time.sleep(600)
 
 

@@ -114,6 +114,19 @@ def test_half_precision_adapters_go_onto_half_precision_alone(tmp_path):
         load_adapter(plain(STRONG), tmp_path / "adapter")
 
 
+def test_a_half_precision_adapter_in_float32_is_the_same_numbers(tmp_path):
+    half = trainer("bfloat16")
+    half.step()
+    half.trained().save(tmp_path / "adapter")
+    own, wide = (Reasoner.load(tmp_path / "adapter", dtype=dtype) for dtype in (None, "float32"))
+    assert wide.model.dtype == torch.float32
+    assert same(parameters(wide.model), {n: w.float() for n, w in parameters(own.model).items()})
+    wide.save(tmp_path / "again")
+    assert same(parameters(Reasoner.load(tmp_path / "again").model), parameters(own.model))
+    with pytest.raises(ValueError, match="in bfloat16: dtype can be that or float32, got float16"):
+        Reasoner.load(tmp_path / "adapter", dtype="float16")
+
+
 def test_an_adapter_for_another_base_is_refused(folder, tmp_path):
     with pytest.raises(
         ValueError, match=r"made for data/models/strong in float32 .* not for data/models/base"

@@ -199,7 +199,7 @@ def test_the_second_in_a_folder_is_refused_by_name_until_the_first_is_dead(tmp_p
     folder = tmp_path / "run"
     first = start("-m", "tests.processes", "hold", folder)
     try:
-        wait_for((folder / "ready").exists)
+        wait_for((folder / ".ready").exists)
         (tmp_path / "link").symlink_to(folder)
         for name in ("run", "link"):
             who = rf"{name} is in use by process {first.pid} on {os.uname()[1]}"
@@ -271,6 +271,14 @@ def test_config_that_is_no_mapping_is_damaged(tmp_path):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(ValueError, match=r"config\.json is damaged"), claim(tmp_path, {"a": 1}):
             pass
+
+
+def test_a_folder_with_files_of_its_own_is_no_place_for_a_run(tmp_path):
+    (tmp_path / "log.csv").write_text("mine")
+    with pytest.raises(ValueError, match=r"log\.csv and no run; use a new folder"), claim(tmp_path, {"a": 1}):
+        (tmp_path / "log.csv").write_text("the run's")
+    assert (tmp_path / "log.csv").read_text() == "mine"
+    assert not (tmp_path / "config.json").exists()
 
 
 def test_an_error_puts_back_what_was_there(tmp_path):

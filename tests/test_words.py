@@ -245,7 +245,7 @@ def test_values_are_exact_and_a_pair_counts_in_both_orders(tiny):
 
 
 def test_a_second_stage_goes_on_from_the_first(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(warm_start, "load_words", lambda _: deepcopy(tiny))
+    monkeypatch.setattr(warm_start, "load_words", lambda *_: deepcopy(tiny))
     config = FinetuneConfig(steps=1, learning_rate=1e-2, warmup=0, micro_batch_tokens=600)
     recipe = WarmStart(batch=4, lora=LoraSettings(2, 4), config=config)
     warm(recipe, tmp_path / "run_0", tmp_path / "first")
@@ -259,7 +259,7 @@ def test_a_second_stage_goes_on_from_the_first(tiny, tmp_path, monkeypatch):
 
 
 def test_a_first_stage_of_another_shape_or_base_is_refused(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(warm_start, "load_words", lambda _: deepcopy(tiny))
+    monkeypatch.setattr(warm_start, "load_words", lambda *_: deepcopy(tiny))
     config = FinetuneConfig(steps=1, learning_rate=1e-2, warmup=0, micro_batch_tokens=600)
     recipe = WarmStart(batch=4, lora=LoraSettings(2, 4), config=config)
     warm(recipe, tmp_path / "run", tmp_path / "first")
@@ -268,7 +268,7 @@ def test_a_first_stage_of_another_shape_or_base_is_refused(tiny, tmp_path, monke
         warm(wider, tmp_path / "other", tmp_path / "second", 1, tmp_path / "first")
     other = deepcopy(tiny)
     other.model.model.norm.weight.data += 1
-    monkeypatch.setattr(warm_start, "load_words", lambda _: other)
+    monkeypatch.setattr(warm_start, "load_words", lambda *_: other)
     with pytest.raises(ValueError, match="another base"):
         warm(recipe, tmp_path / "other", tmp_path / "second", 1, tmp_path / "first")
     assert not (tmp_path / "second").exists()

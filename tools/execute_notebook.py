@@ -24,7 +24,7 @@ from tools.processes import orderly
 
 
 def execute(notebook: NotebookNode, folder: Path, timeout: int, sockets: str) -> dict | None:
-    """Run all cells in place, in `folder`, at most `timeout` seconds each; files in `sockets` reach the kernel.
+    """Run all cells in place, in `folder`, at most `timeout` seconds each; the kernel listens in `sockets`.
 
     Returns:
         None, or the first failure as {"cell", "source", "error"}; cells count from 1.

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from packaging.specifiers import SpecifierSet
-from transformers import AutoConfig
 
 from mrt_lib.engines.base import Generation, Limits, Prompts, Sampling, check_prompts, cut_at_stop
 from mrt_lib.provenance import installed
@@ -33,12 +32,12 @@ class VLLMEngine:
     result, so how vLLM batches does not choose the draws; its rounding can tip a near-tie.
     """
 
-    def __init__(self, model_path: str | Path, dtype: str = "auto", **options: Any) -> None:
+    def __init__(self, model_path: str | Path, dtype: str = "float32", **options: Any) -> None:
         """Load a model into vLLM, with `CPU_OPTIONS` or `GPU_OPTIONS`.
 
         Args:
             model_path: folder or hub name of a Transformers model; its tokenizer is not needed.
-            dtype: "float32", "bfloat16" or "float16"; "auto" is the checkpoint's own (vLLM's halves float32).
+            dtype: of the weights, "float32", "bfloat16" or "float16".
             options: of `vllm.LLM`. When memory runs out in training, reduce `gpu_memory_utilization`, vLLM's
                 share of the card, first.
 
@@ -54,8 +53,6 @@ class VLLMEngine:
         self._params, self._asleep, on_cpu = SamplingParams, False, current_platform.is_cpu()
         for name, value in (ENVIRONMENT | (CPU_ENVIRONMENT if on_cpu else {})).items():
             os.environ.setdefault(name, value)
-        if dtype == "auto":
-            dtype = str(AutoConfig.from_pretrained(model_path).dtype or "auto").removeprefix("torch.")
         self.llm = LLM(
             model=str(model_path),
             dtype=dtype,

@@ -95,10 +95,10 @@ def report(
     with nullcontext() if folder is None else claim(folder, own):
         observation = observe(reasoner, task, problems, options, prover, folder, True, thoughts)
         # Of a folder the last part alone, so that a report that is passed on shows no paths.
-        model = portable(reasoner.name)
-        model = model if "@" in model else Path(model).name
-        about = {"model": model or "the model", "problems": len(problems)}
-        settings = about | settings | {"mean_answer_tokens": observation.answer_tokens}
+        name = portable(reasoner.name)
+        about = {"model": (name if "@" in name else Path(name).name) or "the model"}
+        own = {"problems": len(problems), "mean_answer_tokens": observation.answer_tokens}
+        settings = about | settings | own
         optimum = task.optimal_values(max(1, *(t.n_episodes for t in observation.evaluation.traces)))
         found = measure(observation, settings, provenance(), optimum, budgets)
         if folder is not None:
@@ -135,9 +135,8 @@ def given_thoughts(
             if (end := reasoner.template.think_end) and end in row["thought"]:
                 raise ValueError(f"{where}: a thought ends before its {end!r}; say finished: true instead")
             ids = encode(reasoner.tokenizer, row["thought"])
-            traces.append(
-                Trace(row["problem"], own[row["problem"]], ids, reasoner.cut(ids), bool(row.get("finished")))
-            )
+            asked, ended = own[row["problem"]], bool(row.get("finished"))
+            traces.append(Trace(row["problem"], asked, ids, reasoner.cut(ids), ended))
         thoughts = traces
     times = Counter(trace.problem_id for trace in thoughts)
     if set(times) != {problem.id for problem in problems} or len(set(times.values())) > 1:

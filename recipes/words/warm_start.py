@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from mrt_lib.adapters import WEIGHTS as FILES
 from mrt_lib.adapters import base_facts, read_facts, save_adapter
 from mrt_lib.files import new_folder, write_json
+from mrt_lib.models import hardware_dtype
 from mrt_lib.provenance import provenance
 from mrt_lib.reasoner import TEMPLATE
 from mrt_lib.training.lora import Learner, LoraSettings
@@ -96,16 +97,20 @@ def _lesson(
 def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0, after: Path | None = None) -> None:
     """Train, with checkpoints in `work`; the adapter, in bf16, and its card go to the new `folder`.
 
+    Computes in float32 where the hardware has no bf16.
+
     `after`: the folder of an earlier stage's adapter, from which this one goes on; ValueError for one of
     another base or shape.
     """
     from tqdm.auto import tqdm
 
     place = language_model()
-    base = load_words(place)
+    base = load_words(place, "bfloat16")
+    facts = base_facts(base.model, place)
+    base.model.to(getattr(torch, hardware_dtype()[0]))
     learner = Learner(base.model, recipe.lora, seed)
     if after:
-        _go_on_from(learner.model, base_facts(base.model, place), after)
+        _go_on_from(learner.model, facts, after)
     with tqdm(total=recipe.config.steps, desc="warm start", unit="step", mininterval=30) as bar:
 
         def report(row: dict[str, float]) -> None:
@@ -118,9 +123,9 @@ def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0, after: Path
         weight.data = weight.data.to(torch.bfloat16)
     with new_folder(folder) as filling:
         write_json(filling / TEMPLATE, asdict(WORDS))
-        about = _facts(recipe, log, seed, after) | base_facts(base.model, place)
-        about |= {"provenance": provenance()}
-        save_adapter(learner.model, filling, about)
+        save_adapter(
+            learner.model, filling, _facts(recipe, log, seed, after) | facts | {"provenance": provenance()}
+        )
 
 
 def _go_on_from(model: Any, base: dict[str, Any], after: Path) -> None:
