@@ -227,8 +227,8 @@ def main() -> None:
         side, _, size = options.turn.partition("trl_")
         print(json.dumps(trl_step(work, int(size)) if size else our_steps(work, *SIDES[side][1:])))
         return
-    if options.before is None:
-        parser.error("--before: a worktree of the earlier commit")
+    if options.before is None or not (options.before / "mrt_lib" / "__init__.py").is_file():
+        parser.error("--before: a worktree of the earlier commit, `git worktree add FOLDER 48966c0`")
     found = measure(options.before.resolve())
     write_json(RESULT, {"provenance": provenance(), "turns": found})
     record_ratios(found)

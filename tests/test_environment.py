@@ -169,9 +169,9 @@ def test_widgets_missing_fails(monkeypatch):
 
 def test_the_report_covers_everything_and_survives_an_empty_checkout(tmp_path, capsys):
     checks = environment.check(tmp_path)
-    packages = "torch transformers numpy packaging filelock peft seaborn vllm"
-    names = f"python {packages} device memory models problems widgets"
-    assert [item.name for item in checks] == names.split()
+    packages = [*(needed.name for needed in environment.required()), *environment.OPTIONAL]
+    others = "device memory models problems widgets".split()
+    assert [item.name for item in checks] == ["python", *packages, *others]
     assert {item.name for item in checks if not item.ok} == {"models", "problems"}
     environment.report([Check("a", True, "1"), Check("b", False, "2", "do this"), Check("c", False, "3")])
     assert capsys.readouterr().out == "[OK]   a: 1\n[FAIL] b: 2\n       -> do this\n[FAIL] c: 3\n"
@@ -179,5 +179,5 @@ def test_the_report_covers_everything_and_survives_an_empty_checkout(tmp_path, c
 
 def test_the_command_line_status_says_whether_all_is_well(tmp_path):
     done = subprocess.run([sys.executable, "-m", "tools.environment"], capture_output=True, text=True)
-    assert done.stdout.count("[OK]") + done.stdout.count("[FAIL]") == 14
+    assert done.stdout.count("[OK]") + done.stdout.count("[FAIL]") == 19
     assert done.returncode == int("[FAIL]" in done.stdout)

@@ -1,8 +1,9 @@
 """The project as one archive to upload: `python -m tools.bundle [--models FOLDER ...] [--wheels]`.
 
 It holds the tracked files as they lie here, under `mrt/`, and what a machine without internet would miss:
-folders of further models, as `data/models/NAME`, and wheels for the set-up cell. Not in it: torch and what
-else every hosted runtime has, and data sets, which can be given as JSONL files.
+folders of further models, as `data/models/NAME`, and wheels, of what the set-up cell needs and of the
+pretrained model. Not in it: torch and what else every hosted runtime has, and data sets, which can be given as
+JSONL files.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from packaging.requirements import Requirement
 
 from mrt_lib.files import whole
 from mrt_lib.provenance import COMMIT_FILE, ROOT, git_commit
+from recipes.words.model import PACKAGE
 from tools.environment import HOSTED, KEEP, MATHEMATICS, WHEELS, pinned_versions
 
 BUNDLE = ROOT / "build" / "mrt.zip"
@@ -76,7 +78,7 @@ def download_wheels(folder: Path, pythons: Iterable[str] = HOSTED_PYTHONS) -> No
     platforms = [f"--platform={platform}" for platform in PLATFORMS]
     for python in pythons:
         where = [f"--python-version={python}", *platforms, f"--dest={folder}"]
-        subprocess.run([*command, *where, *wanted], check=True)
+        subprocess.run([*command, *where, *wanted, PACKAGE], check=True)
 
 
 def needed(names: Iterable[str]) -> list[str]:

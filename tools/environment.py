@@ -20,7 +20,7 @@ from tools.machine import hide_unusable_gpu
 
 __all__ = ["Check", "check", "prepare", "report", "versions"]
 
-OPTIONAL = {"peft": "LoRA adapters", "seaborn": "figures", "vllm": "fast sampling on a large GPU"}
+OPTIONAL = {"vllm": "fast sampling on a large GPU"}
 HOSTED = ("transformers", "peft", "accelerate", "seaborn", "pyarrow", "ipywidgets", "gguf")
 MATHEMATICS = ("math-verify", "datasets")  # what notebook 05 needs beside them for a language model
 WHEELS = "wheels"  # a folder in a bundle for machines without internet, see tools.bundle

