@@ -170,7 +170,7 @@ def test_widgets_missing_fails(monkeypatch):
 def test_the_report_covers_everything_and_survives_an_empty_checkout(tmp_path, capsys):
     checks = environment.check(tmp_path)
     packages = [*(needed.name for needed in environment.required()), *environment.OPTIONAL]
-    others = "device memory models problems widgets".split()
+    others = ["device", "memory", "models", "problems", "widgets"]
     assert [item.name for item in checks] == ["python", *packages, *others]
     assert {item.name for item in checks if not item.ok} == {"models", "problems"}
     environment.report([Check("a", True, "1"), Check("b", False, "2", "do this"), Check("c", False, "3")])

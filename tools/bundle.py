@@ -2,8 +2,8 @@
 
 It holds the tracked files as they lie here, under `mrt/`, and what a machine without internet would miss:
 folders of further models, as `data/models/NAME`, and wheels, of what the set-up cell needs and of the
-pretrained model. Not in it: torch and what else every hosted runtime has, and data sets, which can be given as
-JSONL files.
+pretrained model. Not in it: torch and what else every hosted runtime has, and data sets, which can be given
+as JSONL files.
 """
 
 from __future__ import annotations
