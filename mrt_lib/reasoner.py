@@ -82,7 +82,7 @@ class Reasoner:
                 best, printed with the reason; None for float32, or what an adapter was trained for: it takes
                 that, or float32, in which its numbers and its base's are the same.
             engine: "transformers", or "vllm" (a model's folder or hub name, no adapter).
-            base: of an adapter; None for what it names, seen from here or from the folder around it.
+            base: of an adapter; None for what it names, seen from here or from a folder around it.
             **options: of the engine, such as `batch_tokens` or `gpu_memory_utilization`.
 
         ValueError: an unknown dtype or engine, a template that does not fit, an adapter's base changed.
@@ -276,10 +276,10 @@ def saved_template(folder: str | Path, name: str = "") -> Template | None:
 
 
 def _base_of(folder: str | Path, base: str) -> str | Path:
-    """An adapter's base seen from here or beside the adapter; FileNotFoundError says how to name another."""
-    beside = Path(folder).absolute().parent / base
-    if beside.is_dir() and not Path(base).is_dir():
-        return beside
+    """An adapter's base, seen from here or a folder around it; FileNotFoundError says how to name another."""
+    for place in (Path(), *Path(folder).absolute().parents):
+        if (place / base).is_dir():
+            return place / base
     try:
         return find_model(base)
     except FileNotFoundError as error:

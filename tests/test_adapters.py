@@ -14,6 +14,7 @@ from mrt_lib.adapters import FACTS, load_adapter, merged_weights, read_facts, wr
 from mrt_lib.arms import GRPO
 from mrt_lib.engines import Sampling
 from mrt_lib.files import new_folder, sha256, weights_digest
+from mrt_lib.provenance import ROOT
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.tasks import RootSearch
 from mrt_lib.training.config import TrainConfig
@@ -125,6 +126,11 @@ def test_a_half_precision_adapter_in_float32_is_the_same_numbers(tmp_path):
     assert same(parameters(Reasoner.load(tmp_path / "again").model), parameters(own.model))
     with pytest.raises(ValueError, match="in bfloat16: dtype can be that or float32, got float16"):
         Reasoner.load(tmp_path / "adapter", dtype="float16")
+
+
+def test_a_base_is_found_from_the_folders_around_its_adapter(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Reasoner.load(ROOT / "data/models/adapters/grpo").facts["base"] == "data/models/base"
 
 
 def test_an_adapter_for_another_base_is_refused(folder, tmp_path):

@@ -78,6 +78,14 @@ def first_end(token_ids, sequence):
     return next((e for e in ends if tuple(token_ids[e - len(sequence) : e]) == sequence), None)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_that_computes_nan_is_named_and_draws_nothing(model, prompts, temperature):
+    broken = copy.deepcopy(model)
+    broken.lm_head.weight.data[3] = torch.nan
+    with pytest.raises(FloatingPointError, match="no probabilities"):
+        TransformersEngine(broken).generate(prompts[:2], Sampling(3, temperature))
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(engine, prompts):
     first = engine.generate(prompts, SAMPLED)
     assert engine.generate(prompts, SAMPLED) == first

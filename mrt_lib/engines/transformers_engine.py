@@ -173,6 +173,8 @@ class _Sampler(generation.LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         log_probs = torch.log_softmax(self._warpers(input_ids, scores.float()), dim=-1)
+        if log_probs.amax(-1).isnan().any():  # greedy, a nan would be a token like any other
+            raise FloatingPointError("the model gives no probabilities (nan): load it in another dtype")
         if self._greedy:
             chosen = log_probs.argmax(-1, keepdim=True)
         else:
