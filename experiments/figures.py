@@ -17,6 +17,7 @@ from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import EPISODES
 from experiments.palette import LABELS, SERIES
 from experiments.plan import ARMS, BUDGETS, ON_WEAK
+from experiments.records import RUNS
 from experiments.test_time_plots import draw_test_time
 from experiments.test_time_results import TABLE
 from mrt_lib import plots
@@ -42,11 +43,11 @@ def write_figures() -> None:
     if not (base and best and rivals):
         return
     plots.use_style()
-    _save(_values([base, *rivals, best]), "training_values.png")
-    _save(_gains(base, [arm for name in ARMS if (arm := arm_runs(name))]), "training_gains.png")
-    _save(_learning([*rivals, best]), "training_tokens.png")
+    _save(draw_values([base, *rivals, best]), "training_values.png")
+    _save(draw_gains(base, [arm for name in ARMS if (arm := arm_runs(name))]), "training_gains.png")
+    _save(draw_learning([*rivals, best]), "training_tokens.png")
     if weak := [arm for name in ON_WEAK if (arm := arm_runs(name, base="weak"))]:
-        _save(_learning(weak), "training_weak.png")
+        _save(draw_learning(weak), "training_weak.png")
 
 
 def write_curriculum_figure() -> None:
@@ -91,7 +92,7 @@ def _optimum() -> pd.DataFrame:
     return pd.DataFrame(optimum)
 
 
-def _values(arms: list[ArmRuns]) -> Figure:
+def draw_values(arms: list[ArmRuns]) -> Figure:
     """J against episodes."""
     frames = [_optimum()]
     for arm in arms:
@@ -106,7 +107,7 @@ def _values(arms: list[ArmRuns]) -> Figure:
     return figure
 
 
-def _gains(base: ArmRuns, arms: list[ArmRuns]) -> Figure:
+def draw_gains(base: ArmRuns, arms: list[ArmRuns]) -> Figure:
     """Gain over the base at the training budget, sorted, with the number of seeds."""
     start = base.arrays["value"][0, :, BUDGET]
     leads = [arm.arrays["value"][..., BUDGET] - start for arm in arms]
@@ -126,12 +127,12 @@ def _gains(base: ArmRuns, arms: list[ArmRuns]) -> Figure:
     return figure
 
 
-def _learning(arms: list[ArmRuns]) -> Figure:
+def draw_learning(arms: list[ArmRuns], runs: Path = RUNS) -> Figure:
     """Validation J against the tokens that the policy wrote in training."""
     figure, ax = plt.subplots(figsize=(7.6, 3.8))
     frames = []
     for arm in arms:
-        marks = [rows for _, rows in logs(arm).dropna(subset="validation_J4").groupby("step")]
+        marks = [rows for _, rows in logs(arm, runs).dropna(subset="validation_J4").groupby("step")]
         found = [_over_seeds(rows.validation_J4.to_numpy()) for rows in marks]
         frames.append(_frame(arm, [rows.tokens.mean() / 1000 for rows in marks], found))
     label = f"validation J after {BUDGET} episodes"

@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from mrt_lib.provenance import ROOT
+from recipes.pictures import ROADMAP
 from tools import notebook_checks, notebook_files, notebook_template
 from tools.notebook_template import SETUP, VERSIONS, head
 
@@ -143,3 +144,7 @@ def test_a_task_of_ones_own_takes_at_most_fifteen_lines():
     (cell,) = [c.source for c in notebook.cells if c.cell_type == "code" and "= from_callable(" in c.source]
     assert "mrt_lib.report(" in cell
     assert len([line for line in cell.splitlines() if line.strip()]) <= 15
+
+
+def test_the_roadmap_has_every_notebook():
+    assert sorted(ROADMAP) == [name[:2] for name in NAMES]

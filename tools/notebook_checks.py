@@ -13,7 +13,17 @@ from nbformat import NotebookNode
 
 from mrt_lib.provenance import ROOT
 from tools.notebook_files import KERNEL, MAX_BYTES, code_digest, is_setup
-from tools.notebook_template import COLAB, MEASURED, VERSIONS, badges, hosts, links, repository, setup
+from tools.notebook_template import (
+    APPENDIX,
+    COLAB,
+    MEASURED,
+    VERSIONS,
+    badges,
+    hosts,
+    links,
+    repository,
+    setup,
+)
 
 HOST_KEYS = ("accelerator", "colab", "kaggle")
 LOCAL_PATH = re.compile(r"(?<![\w.])(/home/\w|/root/|/Users/\w|[A-Z]:\\Users)")
@@ -47,9 +57,9 @@ def library_names() -> set[str]:
 
 def _head(name: str, notebook: NotebookNode, folder: Sequence[str]) -> Iterator[str]:
     source = notebook.cells[0].source
-    i = folder.index(name)
-    previous = folder[i - 1] if i else None
-    following = folder[i + 1] if i + 1 < len(folder) else None
+    order = [None, *(other for other in folder if not other.startswith(APPENDIX)), None]
+    i = order.index(name) if name in order else None
+    previous, following = (None, None) if i is None else (order[i - 1], order[i + 1])
     expected = {
         f"# {name[:2]} · ": "the title with the notebook's number",
         badges(name): "the badges for this file",

@@ -14,6 +14,7 @@ GITHUB = "https://github.com"
 COLAB = "https://colab.research.google.com"
 KAGGLE = "https://www.kaggle.com"
 NO_GPU = "not needed"
+APPENDIX = "9"  # how the number of a notebook starts that others link to and that is not read in order
 
 
 def repository() -> str:
