@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -29,6 +30,7 @@ from mrt_lib.engines import Sampling
 from mrt_lib.files import weights_digest
 from mrt_lib.measure.evaluation import Evaluation, evaluate
 from mrt_lib.measure.prover import ExactProver
+from mrt_lib.models import hardware_dtype
 from mrt_lib.provenance import provenance
 from mrt_lib.tasks.base import Problem
 from mrt_lib.training import loop
@@ -117,4 +119,7 @@ def _evaluated(reasoner: Reasoner, family: Family, problems: list[Problem], roll
 
 
 if __name__ == "__main__":
+    dtype, reason = hardware_dtype()
+    if dtype != "bfloat16":
+        sys.exit(f"runs to be compared compute in bfloat16, but {reason}: use another machine")
     command_line("experiments.words", __doc__, plan, execute)

@@ -30,7 +30,7 @@ def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTraine
     if not any((folder / file).is_file() for file in WEIGHTS):
         missing.append(WEIGHTS[0])
     if missing and not quantised:
-        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; `make base` trains the shipped models")
+        raise FileNotFoundError(f"{folder} is no model's folder, it lacks {', '.join(missing)}")
     dtype = found_dtype(dtype)
     logging.disable_progress_bar()
     load: Any = AutoModelForCausalLM.from_pretrained
