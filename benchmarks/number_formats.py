@@ -1,4 +1,4 @@
-"""Which number format and attention this processor is fast in: `python -m tools.number_formats`.
+"""Which number format and attention this processor is fast in: `python -m benchmarks.number_formats`.
 
 The pretrained model, one thread, twice each: reading 96 tokens, as the update and the prover do, and
 generating 8 tokens for each of 4 prompts. Prints tokens per second, and whether
