@@ -270,9 +270,7 @@ def saved_template(folder: str | Path, name: str = "") -> Template | None:
     path = Path(folder) / TEMPLATE
     if not path.is_file():
         return get_template(name) if name else None
-    own: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    lists: Any = {key: tuple(x) for key, x in own.items() if isinstance(x, list)}
-    return Template(**own | lists)
+    return Template.of(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _base_of(folder: str | Path, base: str) -> str | Path:

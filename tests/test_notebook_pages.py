@@ -47,9 +47,10 @@ def folder(tmp_path_factory):
 
 def test_there_is_a_page_per_notebook_and_none_of_older_ones(folder):
     pages = {path.name for path in folder.glob("*.html")}
-    assert pages == {"00_a.html", "01_b.html", "index.html", "search.html", "genindex.html"}
+    assert pages == {"00_a.html", "01_b.html", "index.html", "search.html", "genindex.html", "explorer.html"}
+    assert (folder / "explorer.html").read_bytes() == (ROOT / "docs" / "explorer.html").read_bytes()
     index = (folder / "index.html").read_text()
-    assert [index.index(f'href="{page}.html"') for page in ("00_a", "01_b")]
+    assert [index.index(f'href="{page}.html"') for page in ("00_a", "01_b", "explorer")]
 
 
 def test_figures_and_tables_are_shown(folder):

@@ -1,7 +1,10 @@
 """The numbers of an overthinking report on two thoughts that fit on paper."""
 
+import base64
+import hashlib
 import json
 import math
+import re
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -12,7 +15,7 @@ from bs4 import BeautifulSoup
 from mrt_lib.measure.evaluation import Evaluation
 from mrt_lib.reasoner import Reasoner
 from mrt_lib.reporting import page as draw
-from mrt_lib.reporting.measured import Example, Measured, Overthinking, Thought
+from mrt_lib.reporting.measured import Measured, Overthinking, Thought
 from mrt_lib.reporting.observation import Observation
 from mrt_lib.reporting.overthinking import measure
 from mrt_lib.reporting.page import page, write_report
@@ -30,16 +33,15 @@ def saved(folder):
     parts = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     open_ends = {"value": math.nan, "low": -math.inf, "high": math.inf}
     rows = [row | {k: v for k, v in open_ends.items() if row[k] is None} for row in parts["numbers"]]
-    own = parts["example"]
     parts["numbers"] = tuple(Measured(**row) for row in rows)
     parts["thoughts"] = tuple(Thought(**row) for row in parts["thoughts"])
-    parts["example"] = Example(own["problem"], tuple(own["lines"]), tuple(own["values"]))
     return Overthinking(**parts)
 
 
 SETTINGS = {"model": "toy", "task": "toy", "template": "testbed", "values": "exact", "rollouts": 1}
 SETTINGS |= {
     "problems": 2,
+    "seed": 0,
     "thinking_tokens": 40,
     "temperature": 1.0,
     "branches": 4,
@@ -175,20 +177,35 @@ def test_json_keeps_every_number_also_undefined_ones(tmp_path):
     assert repr(saved(tmp_path)) == repr(found)
 
 
+def with_texts(found, text):
+    """The same report with another text of its typical thought and its problem."""
+    content = json.loads(json.dumps(found.explorer))
+    own = content["thoughts"][content["start"]]
+    own |= {"problem": text, "episodes": [text] * len(own["episodes"])}
+    return replace(found, explorer=content)
+
+
 def test_text_from_models_and_data_is_escaped():
-    found = measured()
     bad = "<script>alert('x')</script>&amp;"
+    found = with_texts(measured(), bad)
     found = replace(
         found,
-        example=replace(found.example, problem=bad, lines=(bad,) * len(found.example.lines)),
         settings=found.settings | {"model": bad, "task": bad, "note": bad},
         provenance={bad: bad},
     )
     text = page(found)
-    assert "<script" not in text
-    assert text.count("&lt;script&gt;alert(") > 8
-    assert "</script" not in text
-    assert bad in BeautifulSoup(text, "html.parser").get_text()
+    assert "<script>alert" not in text
+    assert text.count("&lt;script&gt;alert(") > 6
+    soup = BeautifulSoup(text, "html.parser")
+    assert bad in soup.get_text()
+    data, script = soup.find_all("script")
+    shown = json.loads(data.string)["thoughts"]
+    assert bad in [shown[i]["problem"] for i in range(2)]
+    # The one script that the policy lets run is the page's own.
+    (policy,) = [tag["content"] for tag in soup.find_all("meta") if tag.get("http-equiv")]
+    assert base64.b64encode(hashlib.sha256(script.string.encode()).digest()).decode() in policy
+    assert bad not in draw.example_html(found)
+    assert "&lt;script&gt;alert(" in draw.example_html(found)
 
 
 def test_a_report_is_written_whole_or_not_at_all(tmp_path):
@@ -203,8 +220,7 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path):
 
 def test_a_lone_surrogate_from_a_tokenizer_breaks_no_page(tmp_path):
     found = measured()
-    lines = ("\ud800", *found.example.lines[1:])
-    path = write_report(replace(found, example=replace(found.example, lines=lines)), tmp_path)
+    path = write_report(with_texts(found, "\ud800"), tmp_path)
     assert path.read_bytes().decode("utf-8").endswith("</html>\n")
 
 
@@ -214,7 +230,7 @@ def test_the_page_stands_alone_and_leaves_the_style_alone():
     assert dict(plt.rcParams) == style
     assert plt.get_fignums() == []
     assert text.count("data:image/png;base64,") == 3
-    assert "http" not in text
+    assert not {"http:", "https:"} & set(re.findall(r"\w+:", text))
     assert "66.7%" in text
 
 

@@ -71,7 +71,9 @@ def test_the_saved_report_is_the_returned_one(straight):
         assert row["value"] == (own.value if math.isfinite(own.value) else None)
     page = (folder / "report.html").read_text()
     assert "How many tokens does strong waste?" in page
-    assert found.example.lines[1] in page
+    explorer = found.explorer
+    assert explorer["thoughts"][explorer["start"]]["episodes"][0] in page
+    assert len(explorer["thoughts"]) == 2 * len(PROBLEMS)
     names = {
         "model",
         "weights",
@@ -151,7 +153,7 @@ def test_a_run_that_was_interrupted_goes_on_and_ends_like_a_straight_one(reasone
     resumed = mrt_lib.report(reasoners[2], PROBLEMS, folder=tmp_path, **SMALL)
     assert [e.calls for e in engines] == [4, 4, 2]
     assert repr(resumed.numbers) == repr(straight.numbers)
-    assert (resumed.thoughts, resumed.example) == (straight.thoughts, straight.example)
+    assert (resumed.thoughts, resumed.explorer) == (straight.thoughts, straight.explorer)
 
 
 def test_the_seed_decides(straight, reasoner):

@@ -1,4 +1,7 @@
-"""The notebooks as a folder of web pages with a search that works from the disk, made by Sphinx."""
+"""The notebooks as a folder of web pages with a search that works from the disk, made by Sphinx.
+
+The trace explorer stands beside them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools import explorer
 from tools.notebook_template import ROOT, repository
 
 CONFIGURATION = """
@@ -22,11 +26,20 @@ html_theme = "furo"
 html_copy_source = False
 html_show_search_summary = False  # a page on the disk may not fetch the text of others
 """
-INDEX = "# Notebooks\n\n```{{toctree}}\n:maxdepth: 1\n\n{names}\n```\n"
+INDEX = f"""# Notebooks
+
+```{{{{toctree}}}}
+:maxdepth: 1
+
+{{names}}
+```
+
+<a href="{explorer.PAGE}">Trace explorer</a>: step through thoughts of the shipped reasoners, with no kernel.
+"""
 
 
 def build(sources: Sequence[Path], folder: Path) -> Path:
-    """Write one page per notebook, an index and a search in place of older pages; returns the index.
+    """Write one page per notebook, an index, a search and the explorer in place of older pages; the index.
 
     Raises:
         RuntimeError: Sphinx has something to complain about, such as a link to a notebook that is not there.
@@ -45,6 +58,7 @@ def build(sources: Sequence[Path], folder: Path) -> Path:
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the pages in {folder} are not sound: {done.stderr}")
+    explorer.build(folder)
     return folder / "index.html"
 
 

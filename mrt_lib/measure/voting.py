@@ -23,12 +23,7 @@ def pass_at_k(n: int, right: int, k: int) -> float:
 
 
 def majority_at_k(
-    answers: Sequence[str],
-    gold: str,
-    k: int,
-    mean_log_probs: Sequence[float] | None = None,
-    *,
-    seed: int = 0,
+    answers: Sequence[str], gold: str, k: int, mean_log_probs: Sequence[float] | None = None, *, seed: int = 0
 ) -> float:
     """Probability that the majority of k of the answers, drawn without replacement, is right.
 

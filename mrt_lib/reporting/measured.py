@@ -2,33 +2,13 @@
 
 import json
 import math
+import tomllib
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-# measure: (unit, meaning)
-MEASURES: dict[str, tuple[str, str]] = {
-    "thought_tokens": ("tokens", "length of a thought"),
-    "episodes": ("episodes", "episodes of a thought"),
-    "finished_share": ("share", "thoughts that the model ended itself"),
-    "unreadable_share": ("share", "forced answers that could not be read"),
-    "final_accuracy": ("probability", "J at the end of the thought"),
-    "accuracy_by_episode": ("probability", "J after so many episodes; a finished thought keeps its last"),
-    "accuracy": ("probability", "J within so many tokens: prompt, thought, stop text, one answer"),
-    "optimum_accuracy": ("probability", "the same of the optimal policy, with episodes as long as these"),
-    "regret_oracle": ("share", "normalised regret against always being right, up to so many tokens"),
-    "regret_optimum": ("share", "normalised regret against the optimal policy, up to so many tokens"),
-    "known_share": ("share", "thoughts that come to know the answer"),
-    "known_tokens": ("tokens", "thought tokens until they know it"),
-    "known_position": ("share", "the same as a share of these thoughts"),
-    "wasted_share": ("share", "thought tokens after the last gain, of all thought tokens"),
-    "wasted_known": ("share", "of all thought tokens: after the last gain, the answer known"),
-    "wasted_unknown": ("share", "of all thought tokens: after the last gain, the answer not known"),
-    "wasted_tokens": ("tokens", "tokens of a thought after its last gain"),
-    "stop_cost": ("probability", "J at the end minus J at the last gain: what stopping there would cost"),
-    "vote_accuracy": ("probability", "stop after so many episodes, then vote"),
-    "vote_gain": ("probability", "the same minus J of thinking on for as many tokens"),
-    "vote_regret": ("share", "regret against the better of voting and thinking on (paper, Appendix E)"),
-}
+# Measure to its unit and its meaning.
+MEASURES = tomllib.loads(Path(__file__).with_name("measures.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -62,24 +42,17 @@ class Thought:
 
 
 @dataclass(frozen=True)
-class Example:
-    """A typical thought: text of the question and of each episode, with J after each."""
-
-    problem: str
-    lines: tuple[str, ...]
-    values: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class Overthinking:
     """Everything that a report says: how and on what it was measured, when and with which versions, the
-    numbers, thoughts in the order of the problems, and one whose wasted share is closest to that of all."""
+    numbers, thoughts in the order of the problems; and what the explorer shows: "thoughts" of a few of them
+    (`mrt_lib.reporting.explorer`), "start", the place of one whose wasted share is closest to that of all,
+    and "best", the "comparator" after 0 .. horizon episodes."""
 
     settings: dict[str, Any]
     provenance: dict[str, Any]
     numbers: tuple[Measured, ...]
     thoughts: tuple[Thought, ...]
-    example: Example
+    explorer: dict[str, Any]
 
     def number(self, measure: str, **where: float) -> Measured:
         """The one number of that measure, at that `episode`, `votes`, `tokens`; KeyError if not one."""

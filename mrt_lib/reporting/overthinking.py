@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mrt_lib.measure.progress import known_from, piecewise_constant, useful_until
+from mrt_lib.measure.progress import kept_values, known_from, piecewise_constant, useful_until
 from mrt_lib.measure.regret import VOTES, value_at, vote_regret
 from mrt_lib.measure.stats import bootstrap, means_over_seeds
 from mrt_lib.measure.voting import majority_at_k
-from mrt_lib.reporting.measured import Example, Measured, Overthinking, Thought
+from mrt_lib.reporting.explorer import explored
+from mrt_lib.reporting.measured import Measured, Overthinking, Thought
 from mrt_lib.reporting.observation import Observation
-from mrt_lib.thoughts.templates import decode
 
+SHOWN = 8  # problems in the explorer
 GAP = 5  # episodes between two boundaries of the vote regret, as in the released code
 
 
@@ -50,8 +51,8 @@ def measure(
     curves = _curves(observation, budgets, optimum, seed)
     numbers = (*_shape(observation, seed), *curves, *waste, *_votes(observation, seed))
     options = {"budgets": budgets, "threshold": threshold, "margin": margin, "bootstrap_seed": seed}
-    example = _example(observation, thoughts)
-    return Overthinking({**settings, **options}, dict(provenance), numbers, thoughts, example)
+    explorer = _explorer(observation, thoughts, optimum, settings)
+    return Overthinking({**settings, **options}, dict(provenance), numbers, thoughts, explorer)
 
 
 def _shape(observation: Observation, seed: int) -> Iterator[Measured]:
@@ -152,14 +153,18 @@ def _votes(observation: Observation, seed: int) -> Iterator[Measured]:
         yield _ratio("vote_regret", observation, np.nan_to_num(lost), np.isfinite(lost), seed)
 
 
-def _example(observation: Observation, thoughts: Sequence[Thought]) -> Example:
-    traces = observation.evaluation.traces
+def _explorer(
+    observation: Observation, thoughts: Sequence[Thought], best: ArrayLike | None, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    traces, size = observation.evaluation.traces, observation.evaluation.rollouts
     shares = [1 - t.useful / max(1, t.tokens) for t in thoughts]
     overall = sum(t.tokens - t.useful for t in thoughts) / max(1, sum(t.tokens for t in thoughts))
-    i = min(range(len(traces)), key=lambda i: (traces[i].n_episodes < 2, abs(shares[i] - overall)))
-    tokenizer, problem = observation.reasoner.tokenizer, observation.problem(i)
-    episodes = [decode(tokenizer, traces[i].episode(j)) for j in range(traces[i].n_episodes)]
-    return Example(problem.id, (problem.question, *episodes), tuple(traces[i].values))
+    start = min(range(len(traces)), key=lambda i: (traces[i].n_episodes < 2, abs(shares[i] - overall)))
+    chosen = sorted(range(len(traces) // size), key=lambda p: p != start // size)[:SHOWN]
+    curve = kept_values([1.0] if best is None else best, 1 + max(1, *(t.n_episodes for t in traces)))
+    rows = explored(observation, curve, chosen, model=about["model"], seed=about["seed"])
+    comparator = "an oracle that is always right" if best is None else "the optimal policy"
+    return {"start": start % size, "comparator": comparator, "best": curve.tolist(), "thoughts": rows}
 
 
 def _ratio(name: str, observation: Observation, part: ArrayLike, whole: ArrayLike, seed: int) -> Measured:

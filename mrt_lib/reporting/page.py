@@ -5,6 +5,7 @@ data file is escaped. Needs seaborn, pandas and jinja2.
 """
 
 import base64
+import hashlib
 import io
 import math
 from functools import partial
@@ -16,12 +17,13 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from mrt_lib.files import put_back, whole, write_text
-from mrt_lib.plots import SERIES, draw_curves, shade_regret, use_style, value_html
+from mrt_lib.plots import SERIES, VALUE_COLOURS, draw_curves, shade_regret, use_style, value_html
 from mrt_lib.reporting.measured import MEASURES, Overthinking
 
 USEFUL, WASTED = SERIES["strong"][0], "#e8a07a"
@@ -48,10 +50,9 @@ def page(found: Overthinking) -> str:
     columns = {name: title for name, title in COLUMNS.items() if found.all(name)}
     budgets = [m.tokens or 0 for m in found.all("regret_oracle")]
     alone = [m.measure for m in found.numbers if m.episode is None and m.tokens is None]
-    layout: Any = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    here = FileSystemLoader(Path(__file__).parent)
-    own = Environment(loader=here, autoescape=True, undefined=StrictUndefined, **layout)
-    return own.get_template("page.html.j2").render(
+    return render(
+        "page.html.j2",
+        found.explorer,
         found=found,
         setting=found.settings.__getitem__,
         shown=shown,
@@ -60,9 +61,19 @@ def page(found: Overthinking) -> str:
         budgets=[[f"{t:g}", *(shown(name, tokens=t) for name in columns)] for t in budgets],
         half=round(found.number("episodes").value / 2),
         most=max(m.votes or 0 for m in found.all("vote_gain")),
-        example=example_html(found),
         numbers=[[name, shown(name), *MEASURES[name]] for name in alone],
     )
+
+
+def render(name: str, explorer: dict[str, Any], **parts: Any) -> str:
+    """A template, filled; `explorer` as in `Overthinking`. The page lets no script but its own run."""
+    here = Path(__file__).parent
+    script = (here / "explorer.js").read_text(encoding="utf-8")
+    parts |= {"script": script, "hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}
+    parts |= {"series": SERIES, "shades": [to_hex(VALUE_COLOURS(j / 20)) for j in range(21)]}
+    layout: Any = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    own = Environment(loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, **layout)
+    return own.get_template(name).render(explorer=explorer, **parts)
 
 
 def draw_accuracy(found: Overthinking, ax: Axes | None = None) -> Axes:
@@ -115,8 +126,9 @@ def draw_votes(found: Overthinking, ax: Axes | None = None) -> Axes:
 
 
 def example_html(found: Overthinking) -> str:
-    """The example, episode by episode, on a background that darkens with J."""
-    return value_html(found.example.lines, found.example.values)
+    """A typical thought, episode by episode, on a background that darkens with J."""
+    thought = found.explorer["thoughts"][found.explorer["start"]]
+    return value_html([thought["problem"], *thought["episodes"]], thought["values"])
 
 
 def _series(frame: pd.DataFrame, name: str, x: str) -> pd.DataFrame:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from mrt_lib.thoughts.episodes import PARAGRAPHS, cut_at_marker, cut_at_openers, cut_every
 from mrt_lib.thoughts.traces import Trace
@@ -67,6 +69,12 @@ class Template:
         if not self.finished_answer.startswith(self.think_end):
             own = f"template {self.name!r}: finished_answer must begin with think_end, {self.think_end!r}"
             raise ValueError(f"{own}, got {self.finished_answer!r}")
+
+    @classmethod
+    def of(cls, own: Mapping[str, Any]) -> Self:
+        """From JSON or TOML, whose lists stand for tuples."""
+        lists: Any = {name: tuple(x) for name, x in own.items() if isinstance(x, list)}
+        return cls(**{**own, **lists})
 
     @property
     def leads_to_answer(self) -> bool:
@@ -131,58 +139,10 @@ class Template:
         return _box_content(text) if self.leads_to_answer else last_boxed(text)
 
 
-TESTBED = Template(
-    name="testbed",
-    prompt="solve {question} <think>",
-    think_end="</think>",
-    separator="",
-    forced_answer="time up </think>",
-    finished_answer="</think>",
-    answer_end="<eos>",
-    boxed_answer=False,
-    episode_marker="try",
-    openers=(),
-    continue_markers=("try",),
-)
-
-# Forced text, openers and continue markers are the released analysis code's, to the letter. It writes a new
-# line before the model's own end, since it works on stripped texts, and sends the bare problem; the prompt
-# here is DeepSeek-R1's recommended one.
-TIME_IS_UP = (
-    "Time is up.\n\nGiven the time I've spent and the approaches I've tried, I should stop "
-    "thinking and formulate a final answer based on what I already have."
-)
-R1 = Template(
-    name="r1",
-    prompt=f"<｜User｜>{{question}}{BOXED}<｜Assistant｜><think>\n",
-    think_end="</think>",
-    separator="\n\n",
-    forced_answer=f"{TIME_IS_UP}\n</think>\n\n**Step-by-Step Explanation and Answer:**\n\n1. **",
-    finished_answer="</think>",
-    answer_end="<｜end▁of▁sentence｜>",
-    boxed_answer=True,
-    episode_marker="",
-    openers=(
-        "Wait",
-        "But wait",
-        "Alternatively",
-        "Is there another way to think about this?",
-        "But let me double-check",
-        "But hold on",
-    ),
-    continue_markers=("\nWait", "\nBut wait", "\nAlternatively", "\nBut hold on"),
-)
-
-# For short answers, whose J is exact: a closed thought, too, is led into a box (the paper lets it write on).
-R1_SHORT = replace(
-    R1,
-    name="r1_short",
-    forced_answer=f"{TIME_IS_UP}\n</think>\n\n**Final Answer**\n{BOX}",
-    finished_answer=f"</think>\n\n**Final Answer**\n{BOX}",
-    answer_end="}",
-)
-
-TEMPLATES = {template.name: template for template in (TESTBED, R1, R1_SHORT)}
+KNOWN = tomllib.loads(Path(__file__).with_name("templates.toml").read_text(encoding="utf-8"))
+TEMPLATES = {name: Template.of({"name": name, **own}) for name, own in KNOWN.items()}
+TESTBED, R1, R1_SHORT = TEMPLATES.values()
+TIME_IS_UP = R1.forced_answer.partition("\n</think>")[0]
 
 
 def get_template(name: str) -> Template:
