@@ -1,11 +1,15 @@
-"""Every committed notebook runs to its end, in small sizes; nothing is written back."""
+"""Every committed notebook runs to its end, in small sizes; nothing is written back.
+
+The first four do so in tests/test_solutions.py, followed by the solutions of their exercises.
+"""
 
 import pytest
 
+from tests.test_solutions import RUN as WITH_SOLUTIONS
 from tools.notebook_files import NOTEBOOKS
 from tools.run_notebooks import run_notebook
 
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+PATHS = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path not in WITH_SOLUTIONS]
 
 
 @pytest.mark.notebook

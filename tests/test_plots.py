@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 import experiments.palette  # noqa: F401  adds the looks of the arms
 from mrt_lib import plots
 from mrt_lib.measure.packing import Branch, pack
+from mrt_lib.measure.stats import Interval
 from recipes import pictures
 
 
@@ -65,3 +66,22 @@ def test_an_arm_is_drawn_in_its_look_under_its_label():
     assert look == plots.SERIES["mrt_offline"]
     assert line.get_label() == "MRT-offline"
     assert set(plots.LABELS) <= set(plots.SERIES)
+
+
+def test_credits_have_a_panel_each_and_losses_are_hatched():
+    pictures.draw_credits([0.5, 0.25, 1.0], ["1/2", "1/4", "1"], {"own progress": [-0.25, 0.75]})
+    above, below = plt.gcf().axes
+    assert above.lines[0].get_ydata().tolist() == [0.5, 0.25, 1.0]
+    assert [(bar.get_height(), bar.get_hatch()) for bar in below.patches] == [(-0.25, "//"), (0.75, "")]
+
+
+def test_advantages_and_ratios_draw_what_they_are_given():
+    groups = {"all wrong": np.zeros(2), "mixed": np.array([0.0, 1.0])}
+    pictures.draw_advantages(
+        groups, np.array([0.0, 0.1]), {"as they are": np.asarray, "twice": lambda r: 2 * r}
+    )
+    heights = [[bar.get_height() for bar in ax.patches] for ax in plt.gcf().axes]
+    assert heights == [[0, 0.1], [0, 1.1], [0, 0.2], [0, 2.2]]
+    found = [Interval(0.5, 0.4, 0.6, 9), Interval(1.0, 0.9, 1.1, 9)]
+    axes = pictures.draw_ratios([1, 4], found, 4.0, "branches", "ratio", "sampled")
+    assert axes.lines[0].get_ydata() == pytest.approx(np.sqrt(np.array([0.7, 6.0]) / 4))

@@ -1,7 +1,9 @@
 """Execute one notebook in a process of its own: `python -m tools.execute_notebook IN OUT REPORT`.
 
 OUT gets the executed notebook if every cell ran; REPORT gets JSON with `error` (null, or which cell
-failed and how) and `peak_bytes`, the largest memory of the kernel or a process that it started.
+failed and how) and `peak_bytes`, the largest memory of the kernel or a process that it started. Two
+more arguments may follow: the seconds that a cell may take, and "solutions" to run those of the
+exercises after the last cell.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from tools.notebook_files import normalise, read, write
+from tools.notebook_files import normalise, read, solutions, write
 from tools.processes import orderly
 
 
@@ -63,12 +66,14 @@ def execute(notebook: NotebookNode, folder: Path, timeout: int, sockets: str) ->
     return None
 
 
-def main(source: str, target: str, report: str, timeout: str = "1800") -> None:
+def main(source: str, target: str, report: str, timeout: str = "1800", more: str = "") -> None:
     """Execute, normalise, write; the exit status is 0 even if a cell failed."""
     # A user's own kernels and start-up files must not change what runs.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ["IPYTHONDIR"] = tempfile.mkdtemp(dir=Path(report).parent)
     notebook = read(Path(source))
+    if more == "solutions":
+        notebook.cells += [nbformat.v4.new_code_cell(code) for code in solutions(notebook)]
     # The path of a socket is to be short.
     with orderly(), tempfile.TemporaryDirectory(dir="/tmp") as sockets:
         error = execute(notebook, Path(source).resolve().parent, int(timeout), sockets)

@@ -20,6 +20,8 @@ MAX_BYTES = 1_000_000
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "(Controls appear here when the notebook runs.)"
+DETAILS = re.compile(r"<details>.*?</details>", re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # A line like "generate:  10%|#         | 2/20 [00:01<00:09, 1.94prompt/s]", or "2it [00:01, 1.94it/s]".
 BAR = re.compile(r"^.*\d\S* \[[\d:]+(<[\d:?]+)?, [^\]\n]*(/s|s/)[^\]\n]*\][^\S\n]*\n?", re.MULTILINE)
 
@@ -90,6 +92,12 @@ def code_digest(notebook: NotebookNode) -> str:
 def is_setup(source: str) -> bool:
     """Whether a code cell is a set-up cell, of whatever repository."""
     return source.partition("\n")[0] == SETUP.partition("\n")[0]
+
+
+def solutions(notebook: NotebookNode) -> list[str]:
+    """The Python of the solutions of exercises, folded away in Markdown, in their order."""
+    texts = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return [code for text in texts for details in DETAILS.findall(text) for code in PYTHON.findall(details)]
 
 
 def _is_only_bars(output: NotebookNode) -> bool:

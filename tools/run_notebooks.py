@@ -49,8 +49,10 @@ class Run:
     error: dict[str, Any] | None
 
 
-def run_notebook(source: Path, target: Path, timeout: int = 1800) -> Run:
+def run_notebook(source: Path, target: Path, timeout: int = 1800, solutions: bool = False) -> Run:
     """Execute `source` in its own process; `target` is written only if every cell ran.
+
+    With `solutions`, those of its exercises run after its last cell.
 
     Raises:
         RuntimeError: the process itself failed, so that there is no report.
@@ -59,7 +61,8 @@ def run_notebook(source: Path, target: Path, timeout: int = 1800) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "tools.execute_notebook", str(source), str(target), str(report)]
-        process = subprocess.Popen([*command, str(timeout)], cwd=ROOT, stdin=subprocess.DEVNULL)
+        command += [str(timeout), "solutions" if solutions else ""]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL)
         try:
             peak = _watch(process)
         finally:

@@ -27,7 +27,7 @@ from mrt_lib.tasks.base import Problem
 from mrt_lib.tasks.root_search import RootSearch
 from mrt_lib.thoughts.templates import decode
 from recipes.root_search.base import FAMILIES, SHIPPED
-from recipes.root_search.explorers import Trial, judge
+from recipes.root_search.explorers import Trial, trial_at
 from tools.summary import record
 
 EPISODES = 16
@@ -87,7 +87,7 @@ def consistent_values(task: RootSearch, problem: Problem, trials: Sequence[Trial
     """1/|interval left| at every prefix up to the first mistake: what a perfect meta-prover's J is."""
     interval, values = (1, task.candidates), [1 / task.candidates]
     for trial in trials:
-        if trial is None or trial != judge(task, problem, trial.guess, interval):
+        if trial is None or trial != trial_at(task, problem, trial.guess, interval):
             break
         interval = trial.interval
         values.append(1 / (interval[1] - interval[0] + 1))

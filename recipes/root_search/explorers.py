@@ -60,12 +60,12 @@ def explore(
     trials: list[Trial] = []
     interval = (1, task.candidates)
     while len(trials) < episodes and not (trials and trials[-1].verdict == "hit"):
-        trials.append(judge(task, problem, explorer(rng, interval, task.candidates), interval))
+        trials.append(trial_at(task, problem, explorer(rng, interval, task.candidates), interval))
         interval = trials[-1].interval
     return trials
 
 
-def judge(task: RootSearch, problem: Problem, guess: int, interval: Interval) -> Trial:
+def trial_at(task: RootSearch, problem: Problem, guess: int, interval: Interval) -> Trial:
     """Evaluate a guess and shrink the interval by what it reveals."""
     value, target = task.evaluate(guess, int(problem.facts["b"])), int(problem.facts["target"])
     low, high = interval
