@@ -13,7 +13,7 @@ from mrt_lib.measure.prover import ExactProver
 from mrt_lib.test_time import MajorityAtK, Solver, draw
 from recipes.backtracking.base import ANSWER_TOKENS, AROUND, CONTEXT, TASK
 from recipes.backtracking.checks import skills
-from recipes.backtracking.evaluation import by_attempt, ways_back
+from recipes.backtracking.evaluation import by_attempt, valued_backtracks
 from recipes.backtracking.text import newest_in_full
 from recipes.streams import Linearised
 
@@ -40,13 +40,13 @@ def test(reasoner: Reasoner) -> dict[str, np.ndarray]:
         regret_oracle: (problems, 3) normalised regret at `REGRET_BUDGETS`.
         thought_tokens, finished: (problems,) mean length, share of thoughts that end themselves.
         way_problem, way_line, way_right, way_before, way_after, way_redone: one entry for each backtrack
-            from a wrong attempt, see `WayBack`.
+            from a wrong attempt, see `Backtrack`.
         lines .. judgement_error: what the traces got right, see `recipes.backtracking.checks.skills`.
         maj_right, maj_tokens: (problems, 4) majority of 1, 2, 4 and 8 samples within the training context.
         stream_right, stream_tokens: (problems, 4) one stream of 1, 2, 4 and 8 training contexts.
     """
     found = _evaluate(reasoner, "test", 5, ROLLOUTS, 4 * CONTEXT)
-    ways = np.array(ways_back(found, reasoner.tokenizer)).reshape(-1, 6)
+    ways = np.array(valued_backtracks(found, reasoner.tokenizer)).reshape(-1, 6)
     names = ("problem", "line", "right", "before", "after", "redone")
     return {
         "value": by_attempt(found, reasoner.tokenizer, ATTEMPTS).mean(1),

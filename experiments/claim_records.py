@@ -214,7 +214,7 @@ def _forced(arm: ArmRuns) -> dict[str, np.ndarray]:
 
 
 def _forced_and_free(arm: ArmRuns) -> tuple[np.ndarray, np.ndarray]:
-    """J at the end of thoughts that were forced on, and of the same policy's that ended themselves."""
+    """J at the end of thoughts under budget forcing, and of the same policy's that ended themselves."""
     arrays = _forced(arm)
     return arrays["forced_value"][..., -1], arrays["value"][..., -1]
 

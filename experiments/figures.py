@@ -62,9 +62,9 @@ def write_backtracking_figure() -> None:
     found = {arm: own for arm in backtracking_results.ORDER if (own := backtracking_results.read(arm))}
     if set(backtracking_results.ORDER) <= set(found):
         plots.use_style()
-        best = backtracking_results.best_mrt(found).arm
         frame = pd.read_csv(backtracking_results.TABLE)
-        _save(draw_accuracy(frame, backtracking_results.BUDGET, best), "backtracking.png")
+        arms = ("mrt_star", "grpo", *backtracking_results.MRT_RL)
+        _save(draw_accuracy(frame, backtracking_results.BUDGET, arms), "backtracking.png")
 
 
 def draw_curriculum(frame: pd.DataFrame) -> Figure:

@@ -50,7 +50,7 @@ def test(reasoner: Reasoner, task: RootSearch) -> dict[str, np.ndarray]:
         gold: (problems,).
         trials .. search: what the traces got right, see `recipes.root_search.checks.skills`.
         forced_value, forced_at_tokens, forced_regret_oracle: like their namesakes, for one trace of each
-            problem, forced on by up to 8 extensions.
+            problem, lengthened by up to 8 extensions.
         value_<task>: (problems, 9) mean J after 0 .. 8 episodes of each other task.
     """
     found = _tested(reasoner, task)

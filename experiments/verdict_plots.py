@@ -54,7 +54,7 @@ def claims_html(table: pd.DataFrame, root: str = "..") -> str:
 def draw_verdicts(parts: pd.DataFrame) -> Figure:
     """Every deciding number with its interval, turned so that right of the line is the claim's direction.
 
-    Ratios and differences have a panel each; inside, rows are grouped by their own verdict.
+    Ratios and differences have a panel each, where there are any; rows are grouped by their own verdict.
 
     Args:
         parts: rows id, meaning, threshold, below, paper_low, paper_high, value, low, high, verdict, as in
@@ -63,25 +63,23 @@ def draw_verdicts(parts: pd.DataFrame) -> Figure:
     found = parts[parts.verdict != NOT_MEASURED]
     order = {verdict: i for i, verdict in enumerate(LOOKS)}
     found = found.sort_values("verdict", key=lambda column: column.map(order), kind="stable")
-    ratios = found.threshold == 1
-    panels = [found[ratios], found[~ratios]]
-    sizes = [max(1, len(panel)) for panel in panels]
+    panels = {True: found[found.threshold == 1], False: found[found.threshold != 1]}
+    panels = {ratios: panel for ratios, panel in panels.items() if len(panel)}
+    sizes = [len(panel) for panel in panels.values()]
     figure, axes = plt.subplots(
-        2, 1, figsize=(9.4, 1.9 + 0.36 * sum(sizes)), gridspec_kw={"height_ratios": sizes}
+        len(panels), 1, figsize=(9.4, 1.5 + 0.34 * sum(sizes)), height_ratios=sizes, squeeze=False
     )
-    for ax, panel in zip(axes, panels, strict=True):
+    for ax, (ratios, panel) in zip(axes[:, 0], panels.items(), strict=True):
         _draw_rows(ax, panel)
-    axes[0].set(
-        xscale="log",
-        title="ratios",
-        xlabel="ratio (claim: above 1; diamonds without filling: the paper's size)",
-    )
-    ticks = [0.6, 0.8, 1, 1.5, 2, 3, 5]
-    axes[0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes[0].minorticks_off()
-    axes[1].set(
-        title="differences in J, accuracy, regret or loss", xlabel="towards the claim (line: its threshold)"
-    )
+        if not ratios:
+            label = "towards the claim (black line: its threshold)"
+            ax.set(title="differences in J, accuracy, regret or loss", xlabel=label)
+            continue
+        label = "ratio (black line: 1, the claim is above it; empty diamonds: the paper's size)"
+        ax.set(xscale="log", title="ratios", xlabel=label)
+        ticks = [0.6, 0.8, 1, 1.5, 2, 3, 5]
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
     shown = [verdict for verdict in LOOKS if verdict in set(found.verdict)]
     figure.legend(handles=[_key(verdict) for verdict in shown], loc="outside lower center", ncols=len(shown))
     return figure

@@ -75,7 +75,7 @@ def draw_intervals(
     return ax
 
 
-def draw_credits(credits: Sequence[np.ndarray], names: Sequence[str], title: str, ax: Axes) -> Axes:
+def draw_decisions(credits: Sequence[np.ndarray], names: Sequence[str], title: str, ax: Axes) -> Axes:
     """What every decision of each trace of a group earns, as numbers on a grid coloured by sign and size."""
     grid = np.full((len(credits), max(map(len, credits))), np.nan)
     for row, own in zip(grid, credits, strict=True):

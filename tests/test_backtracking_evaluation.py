@@ -1,4 +1,4 @@
-"""What ways back are worth, the arm that pays them, and one stream through a window of one attempt."""
+"""What backtracks are worth, the arm that pays them, and one stream through a window of one attempt."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ from mrt_lib.thoughts.templates import TESTBED, encode
 from mrt_lib.thoughts.traces import Trace
 from recipes.backtracking.arm import MRTBacktrack, information_gains
 from recipes.backtracking.base import build_model, build_tokenizer
-from recipes.backtracking.evaluation import WayBack, by_attempt, ways_back
+from recipes.backtracking.evaluation import Backtrack, by_attempt, valued_backtracks
 from recipes.backtracking.subset_sum import SubsetSum
 from recipes.backtracking.text import is_backtrack, newest_in_full
 from recipes.streams import Linearised
@@ -41,29 +41,29 @@ def evaluation(*traces):
     return Evaluation([PROBLEM], len(traces), list(traces), [])
 
 
-def test_a_way_back_is_worth_what_it_adds_to_j():
-    found = ways_back(evaluation(trace(f"{WRONG} {BACK} {REDO}", [1 / 16, 0, 1 / 8, 1])), TOKENIZER)
-    assert found == [WayBack(problem=0, line=2, right=2, before=0, after=1 / 8, redone=1)]
+def test_a_backtrack_is_worth_what_it_adds_to_j():
+    found = valued_backtracks(evaluation(trace(f"{WRONG} {BACK} {REDO}", [1 / 16, 0, 1 / 8, 1])), TOKENIZER)
+    assert found == [Backtrack(problem=0, line=2, right=2, before=0, after=1 / 8, redone=1)]
 
 
-def test_ways_back_from_right_attempts_and_cut_ones_are_left_out_and_the_last_has_no_redo():
+def test_backtracks_from_right_attempts_and_cut_ones_are_left_out_and_the_last_has_no_redo():
     late = trace(f"{WRONG} {BACK} {REDO} try Backtrack to beginning", [0, 0, 0, 1, 0])
-    assert [way.line for way in ways_back(evaluation(late), TOKENIZER)] == [2]
+    assert [b.line for b in valued_backtracks(evaluation(late), TOKENIZER)] == [2]
     cut = trace(f"{WRONG} {BACK} try Line 2 take 5", [0, 0, 0.2, 0.1])
-    assert [way.redone for way in ways_back(evaluation(cut), TOKENIZER)] == [0.1]
-    (last,) = ways_back(evaluation(trace(f"{WRONG} {BACK}", [0, 0, 0.2])), TOKENIZER)
+    assert [b.redone for b in valued_backtracks(evaluation(cut), TOKENIZER)] == [0.1]
+    (last,) = valued_backtracks(evaluation(trace(f"{WRONG} {BACK}", [0, 0, 0.2])), TOKENIZER)
     assert np.isnan(last.redone)
-    assert ways_back(evaluation(trace(f"{WRONG} try Backtrack to", [0, 0, 0])), TOKENIZER) == []
+    assert valued_backtracks(evaluation(trace(f"{WRONG} try Backtrack to", [0, 0, 0])), TOKENIZER) == []
 
 
-def test_values_by_attempt_skip_the_ways_back():
+def test_values_by_attempt_skip_the_backtracks():
     two = trace(f"{WRONG} {BACK} {REDO}", [1 / 16, 0, 1 / 8, 1])
     afresh = trace(f"{WRONG} {WHOLE}", [1 / 16, 0, 1])
     found = by_attempt(evaluation(two, afresh), TOKENIZER, 3)
     assert found.tolist() == [[[1 / 16, 0, 1, 1], [1 / 16, 0, 1, 1]]]
 
 
-def test_the_gain_of_a_way_back_is_paid_on_top_of_the_outcome():
+def test_the_gain_of_a_backtrack_is_paid_on_top_of_the_outcome():
     own = trace(f"{WRONG} {BACK} {REDO}", [1 / 16, 0, 1 / 8, 1])
     assert information_gains(TOKENIZER, own) == [1 / 8]
     assert information_gains(TOKENIZER, trace(f"{WRONG} {WHOLE}", [1 / 16, 0, 1])) == []

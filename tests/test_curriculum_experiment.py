@@ -144,7 +144,7 @@ def test_the_figure_has_a_panel_for_each_arm_and_a_line_for_each_budget(tmp_path
     write_results(tmp_path, tmp_path / "table.csv", tmp_path / "summary.json")
     plots.use_style()
     figure = draw_curriculum(pd.read_csv(tmp_path / "table.csv"))
-    labels = ["optimum", "budget 2", "budget 4", "budget 8", "budget 2, then 8"]
+    labels = ["optimum", "2 episodes", "4 episodes", "8 episodes", "2, then 8 episodes"]
     assert [[line.get_label() for line in ax.lines] for ax in figure.axes] == [labels, labels]
     assert [ax.get_title(loc="left") for ax in figure.axes] == [
         "GRPO, seeds: 2",

@@ -16,7 +16,7 @@ from recipes.backtracking.subset_sum import solution_of
 from recipes.backtracking.text import is_backtrack, read_prefix
 
 
-class WayBack(NamedTuple):
+class Backtrack(NamedTuple):
     """One backtrack from a wrong attempt.
 
     Attributes:
@@ -36,29 +36,29 @@ class WayBack(NamedTuple):
     redone: float
 
 
-def ways_back(found: Evaluation, tokenizer: PreTrainedTokenizerBase) -> list[WayBack]:
+def valued_backtracks(found: Evaluation, tokenizer: PreTrainedTokenizerBase) -> list[Backtrack]:
     """Every well-formed backtrack from a wrong attempt, in the order of the traces."""
     return [
-        way
+        backtrack
         for i, trace in enumerate(found.traces)
-        for way in _of_trace(i // found.rollouts, found.problems[i // found.rollouts], trace, tokenizer)
+        for backtrack in _of_trace(i // found.rollouts, found.problems[i // found.rollouts], trace, tokenizer)
     ]
 
 
 def _of_trace(
     index: int, problem: Problem, trace: Trace, tokenizer: PreTrainedTokenizerBase
-) -> list[WayBack]:
-    ways = []
+) -> list[Backtrack]:
+    found = []
     for j in (j for j, text in enumerate(_episodes(trace, tokenizer)) if is_backtrack(text)):
         text = decode(tokenizer, trace.prefix(j + 1)[len(trace.prompt_ids) :])
         attempts, error = read_prefix(text, len(solution_of(problem)))
         right = None if error or len(attempts) < 2 else right_line(problem, attempts[-2])
         if right is not None:
             redone = trace.values[j + 2] if j + 2 < len(trace.values) else float("nan")
-            ways.append(
-                WayBack(index, attempts[-1].first, right, trace.values[j], trace.values[j + 1], redone)
+            found.append(
+                Backtrack(index, attempts[-1].first, right, trace.values[j], trace.values[j + 1], redone)
             )
-    return ways
+    return found
 
 
 def by_attempt(found: Evaluation, tokenizer: PreTrainedTokenizerBase, attempts: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The figures of backtracking: accuracy against tokens, and what backtracks are worth."""
+"""The figures of backtracking: J against tokens, votes and streams, and where backtracks go."""
 
 from __future__ import annotations
 
@@ -10,64 +10,105 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mrt_lib.plots import LABELS, SERIES, draw_curves
+from mrt_lib.measure.stats import over_seeds
+from mrt_lib.plots import LABELS, SERIES
+
+Runs = Sequence[Mapping[str, np.ndarray]]
+# A backtrack from a wrong attempt goes before its first mistake, to it, or past it.
+TARGETS = {"before the mistake": "#9ecae1", "the right line": "#157f6b", "past the mistake": "#e6e6e6"}
 
 
-def draw_accuracy(frame: pd.DataFrame, context: int, best: str) -> Figure:
-    """Left: J against tokens for every arm. Right: votes and one long stream, for GRPO and the best MRT arm.
+def draw_accuracy(
+    frame: pd.DataFrame, context: int, arms: Sequence[str], start: str = "warm_start"
+) -> Figure:
+    """J against tokens, one panel for each arm, each over the same grey band of what it started from.
 
     Args:
         frame: rows arm, metric, x, value, low, high, seeds, as in `data/results/backtracking.csv`.
         context: tokens at the end of the training context.
-        best: name of the MRT arm in the right panel.
+        arms: names of the arms, two panels in a row.
+        start: name of what all of them started from.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.6, 4.6), sharey=True)
-    curves = frame[frame.metric == "J_tokens"].rename(columns={"arm": "series"})
-    thin = curves[curves.x.isin(sorted(curves.x.unique())[::6])]
-    draw_curves(thin, "tokens: prompt, thought, stop text, answer", "value J, probability", ax=left)
-    left.axvline(context, color="#555555", lw=1, ls=":")
-    left.text(context + 2, 0.01, "training context", fontsize=8, color="#555555")
-    for arm in ("grpo", best):
-        for metric, dash, words in (("maj", ":", "majority of k"), ("stream", "-", "one stream")):
-            _budgets(right, frame[(frame.arm == arm) & (frame.metric == metric)], arm, dash, words)
-    right.set(xlabel="tokens sampled", ylabel="accuracy", xscale="log", ylim=(0, 1.12 * frame.high.max()))
-    right.set_xticks([50, 100, 200, 400], ["50", "100", "200", "400"])
-    right.minorticks_off()
-    for ax in (left, right):
-        if ax.get_legend():
-            ax.get_legend().remove()
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=9)
-    right.legend(fontsize=8, loc="upper left")
+    rows = (len(arms) + 1) // 2
+    size = (8.2, 0.6 + 2.5 * rows)
+    figure, axes = plt.subplots(rows, 2, figsize=size, sharex=True, sharey=True, squeeze=False)
+    curves = frame[frame.metric == "J_tokens"]
+    for ax, arm in zip(axes.flat, arms, strict=False):
+        for name, grey in ((start, True), (arm, False)):
+            own = curves[curves.arm == name]
+            colour, dash, marker = ("#777777", "--", "") if grey else SERIES[name]
+            ax.fill_between(own.x, own.low, own.high, color=colour, alpha=0.22, lw=0)
+            every = max(1, len(own) // 8)
+            label = LABELS.get(name, name)
+            ax.plot(own.x, own.value, dash, color=colour, marker=marker, markevery=every, label=label)
+        ax.axvline(context, color="#333333", lw=1, ls=":")
+        ax.set(title=LABELS.get(arm, arm), xlim=(curves.x.min(), curves.x.max()), ylim=(0, None))
+        ax.set_xticks([50, 100, 150, 200])
+    axes[0, 0].text(context + 3, 0.015, "end of the training context", fontsize=9, color="#333333")
+    axes[0, 0].text(130, 0.2, "dashed: the warm start", fontsize=9, color="#333333")
+    figure.supxlabel("tokens: prompt, thought, stop text, answer", fontsize=12)
+    figure.supylabel("J, probability of a right answer", fontsize=12)
     return figure
 
 
-def draw_ways_back(gains: Mapping[str, Sequence[float]], ax: Axes) -> Axes:
-    """Histogram of J(after) - J(before) for each arm, as a share of its backtracks (paper, Figure 16).
+def draw_budgets(frame: pd.DataFrame, arms: Sequence[str]) -> Figure:
+    """Accuracy against tokens of votes and of one long stream, one panel for each arm.
 
     Args:
-        gains: by arm, one number in [-1, 1] for each backtrack, all seeds together.
-        ax: where to draw.
+        frame: as in `draw_accuracy`.
+        arms: names of the arms.
     """
-    edges = np.array([-1, -0.02, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0])
-    names = ["worse", "none", "to .02", "to .05", "to .1", "to .2", "to .4", "more"]
-    width = 0.8 / len(gains)
-    for i, (arm, own) in enumerate(gains.items()):
-        share = np.histogram(np.asarray(own), edges)[0] / max(1, len(own))
-        colour, _, _ = SERIES[arm]
-        at = np.arange(len(names)) + (i - (len(gains) - 1) / 2) * width
-        hatch = ("", "//", "..", "xx")[i % 4]
-        label = f"{LABELS.get(arm, arm)}: mean {np.mean(own):+.3f}"
-        ax.bar(
-            at, share, width, color=colour, edgecolor="#222222", lw=0.5, hatch=hatch, label=label, alpha=0.85
+    figure, axes = plt.subplots(1, len(arms), figsize=(4.1 * len(arms), 3.4), sharey=True, squeeze=False)
+    looks = {"maj": ("#c4661f", "--", "h", "majority of 1, 2, 4, 8 thoughts")}
+    looks["stream"] = ("#173a63", "-", "o", "one stream of 1, 2, 4, 8 contexts")
+    for ax, arm in zip(axes[0], arms, strict=True):
+        for metric, (colour, dash, marker, label) in looks.items():
+            own = frame[(frame.arm == arm) & (frame.metric == metric)]
+            ends = [own.value - own.low, own.high - own.value]
+            ax.errorbar(
+                own.x, own.value, ends, color=colour, ls=dash, marker=marker, capsize=3, lw=1.6, label=label
+            )
+        ax.set(
+            title=LABELS.get(arm, arm), xlabel="tokens sampled for a problem", xscale="log", ylim=(0, None)
         )
-    ax.set_xticks(range(len(names)), names)
-    ax.set(xlabel="rise of J by a way back", ylabel="share of the ways back")
-    ax.legend(fontsize=9)
-    return ax
+        ax.set_xticks([50, 100, 200, 400], ["50", "100", "200", "400"])
+        ax.minorticks_off()
+    axes[0, 0].set_ylabel("accuracy")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
 
 
-def _budgets(ax: Axes, rows: pd.DataFrame, arm: str, dash: str, words: str) -> None:
-    colour, _, marker = SERIES[arm]
-    label = f"{LABELS.get(arm, arm)}: {words}"
-    ax.plot(rows.x, rows.value, dash, color=colour, marker=marker, label=label)
-    ax.fill_between(rows.x, rows.low, rows.high, color=colour, alpha=0.15, lw=0)
+def draw_backtracks(runs: Mapping[str, Runs]) -> Figure:
+    """Left: which line the backtracks name. Right: the rise of J by a backtrack (paper, Figure 16).
+
+    Args:
+        runs: by arm, one mapping for each seed with "way_line", "way_right", "way_before" and "way_after",
+            one entry for each backtrack from a wrong attempt.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 1.4 + 0.45 * len(runs)), sharey=True)
+    for row, own in enumerate(runs.values()):
+        _stack(left, row, own)
+        rise = [float(np.mean(run["way_after"] - run["way_before"])) for run in own]
+        found = over_seeds(np.mean, np.array(rise), seed=0, axes=("seeds",))
+        ends = [[found.value - found.low], [found.high - found.value]]
+        right.errorbar(found.value, row, xerr=ends, fmt="o", color="#173a63", capsize=4, ms=6)
+    left.set_yticks(range(len(runs)), [LABELS.get(arm, arm) for arm in runs])
+    left.set(xlabel="share of the backtracks", xlim=(0, 1))
+    right.set(xlabel="mean rise of J by a backtrack", xlim=(0, None))
+    left.invert_yaxis()
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles[:3], labels[:3], loc="outside upper center", ncols=3)
+    return figure
+
+
+def _stack(ax: Axes, row: int, runs: Runs) -> None:
+    """One bar of the shares of `TARGETS`, means over seeds."""
+    ahead = [np.sign(run["way_line"] - run["way_right"]) for run in runs]
+    start = 0.0
+    for side, (label, colour) in zip((-1, 0, 1), TARGETS.items(), strict=True):
+        share = float(np.mean([np.mean(own == side) for own in ahead]))
+        hatch = "//" if side == 0 else ""
+        ax.barh(
+            row, share, 0.66, left=start, color=colour, edgecolor="#222222", lw=0.6, hatch=hatch, label=label
+        )
+        start += share
