@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from mrt_lib.tasks import Problem, RootSearch
 from mrt_lib.test_time import (
     BestOfN,
     MajorityAtK,
-    Method,
     Outcome,
     OwnValue,
     PassAtK,
@@ -50,6 +49,13 @@ TASK = RootSearch(31)
 CONTEXT, EPISODE_TOKENS, ANSWER_TOKENS = 44, 16, 2
 SAMPLES, STREAMS, SEED = 16, 2, 0
 BATCH_TOKENS = 6000
+
+
+class Method(Protocol):
+    """One way to spend tokens on a problem at test time."""
+
+    def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
+        """Work on every problem on its own; the same seed gives the same bits."""
 
 
 def methods(verifier: Verifier) -> Iterator[tuple[str, str, Method, int]]:

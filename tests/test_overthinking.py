@@ -86,6 +86,23 @@ def test_waste_by_hand():
     assert values(found, "finished_share", "unreadable_share") == pytest.approx([1, 1 / 32])
 
 
+USERS = ("overthinking_tax", "futility_waste", "starvation_loss", "right_to_wrong_share", "uniform_regret")
+
+
+def test_what_users_ask_for_by_hand():
+    # p knows its answer after 20 of 40 tokens, q never; stopped at the mean cost, 50, p has 0.9 for 0.92.
+    assert values(measured(), *USERS) == pytest.approx([20 / 60, 20 / 60, 0, 0, -0.01])
+    own = [[0.1, 0.9], [0.1, 0.2], [0.9, 0.1], [0.1, 0.1]]
+    traces = [thought(PROBLEMS[i // 2], v) for i, v in enumerate(own)]
+    traces[1] = replace(traces[1], finished=False)  # cut, though the thought before it solves p
+    tokens = [np.array([20.0, 30.0])] * 4
+    answers = [[["1", "2"]] * 2] * 4
+    found = Observation(REASONER, Evaluation(PROBLEMS, 2, traces, tokens), answers, True, 2.0)
+    found = measure(found, SETTINGS | {"rollouts": 2}, {})
+    assert values(found, *USERS) == pytest.approx([0, 0, 1 / 4, 1 / 4, 0])
+    assert len(found.explorer["thoughts"]) == 4
+
+
 def test_votes_at_equal_tokens_by_hand():
     found = measured()
     vote, gain = (found.number(name, episode=1, votes=4) for name in ("vote_accuracy", "vote_gain"))

@@ -88,17 +88,21 @@ def _curves(
 def _waste(
     observation: Observation, threshold: float, margin: float, seed: int
 ) -> tuple[tuple[Thought, ...], list[Measured]]:
-    rows, sure = [], []
-    for trace in observation.evaluation.traces:
+    found, rows, sure, solves, even = observation.evaluation, [], [], [], []
+    mean = np.mean([tokens[-1] for tokens in found.tokens])
+    for trace, spent in zip(found.traces, found.tokens, strict=True):
         values, ends = np.asarray(trace.values), [0, *trace.boundaries]
         if not observation.exact:
             values = piecewise_constant(values, observation.branches)
         stop, known = useful_until(values, margin), known_from(values, threshold)
         rows.append(Thought(trace.problem_id, ends[-1], ends[stop], None if known is None else ends[known]))
         sure.append(values[stop] >= threshold)
+        solves.append(values.max() >= threshold)
+        even.append(value_at(spent, trace.values, mean) - trace.values[-1])
     tokens, useful = np.array([(t.tokens, t.useful) for t in rows]).T
     knows, until = np.array([t.known is not None for t in rows]), np.array([t.known or 0 for t in rows])
-    wasted, each = tokens - useful, np.ones(len(rows))
+    wasted, each, cut = tokens - useful, np.ones(len(rows)), [not t.finished for t in found.traces]
+    solved = np.repeat(np.reshape(solves, (-1, found.rollouts)).any(1), found.rollouts)
     ratios = {
         "known_share": (knows, each),
         "known_tokens": (until, knows),
@@ -108,6 +112,11 @@ def _waste(
         "wasted_unknown": (wasted * ~np.array(sure), tokens),
         "wasted_tokens": (wasted, each),
         "stop_cost": (_stop_costs(observation, margin), each),
+        "overthinking_tax": ((tokens - until) * knows, tokens),
+        "futility_waste": (tokens * ~solved, tokens),
+        "starvation_loss": (solved & ~np.array(solves) & cut, each),
+        "right_to_wrong_share": (np.array(solves) & ~knows, each),
+        "uniform_regret": (even, each),
     }
     return tuple(rows), [_ratio(name, observation, *parts, seed) for name, parts in ratios.items()]
 

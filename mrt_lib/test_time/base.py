@@ -89,13 +89,6 @@ class Solver:
         return Outcome.of(answers[:, 0] == [p.answer for p in problems], answers, policy, **spent)
 
 
-class Method(Protocol):
-    """One way to spend tokens on a problem at test time."""
-
-    def solve(self, solver: Solver, problems: Sequence[Problem], seed: int) -> Outcome:
-        """Work on every problem on its own; the same seed gives the same bits."""
-
-
 def sampled_tokens(trace: Trace) -> int:
     """Thought, its own end and answer."""
     return len(trace.thought_ids) + trace.end_tokens + len(trace.answer_ids)
