@@ -4,6 +4,7 @@ import itertools
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
@@ -85,3 +86,33 @@ def test_advantages_and_ratios_draw_what_they_are_given():
     found = [Interval(0.5, 0.4, 0.6, 9), Interval(1.0, 0.9, 1.1, 9)]
     axes = pictures.draw_ratios([1, 4], found, 4.0, "branches", "ratio", "sampled")
     assert axes.lines[0].get_ydata() == pytest.approx(np.sqrt(np.array([0.7, 6.0]) / 4))
+
+
+def test_sampled_values_are_drawn_with_their_law():
+    found = [Interval(0.3, 0.2, 0.4, 9), Interval(0.15, 0.1, 0.2, 9)]
+    axes = pictures.draw_errors([1, 4], found, np.array([0.3, 0.15]), "answers")
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[0.3, 0.15], [0.3, 0.15]]
+    left, right = plt.figure().subplots(1, 2)
+    pictures.draw_scatter(left, np.array([0.5]), np.array([0.25]), 4, "prefixes")
+    assert abs(left.lines[1].get_ydata()[0] - 0.25) <= 0.02
+    curve = pd.DataFrame({"x": [1, 2], "value": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]})
+    pictures.draw_fans(right, curve, [([1, 3], [0.1, 0.4]), ([2, 4], [0.2, 0.2])], "bin")
+    assert [line.get_ydata().tolist() for line in right.lines] == [[0.1, 0.2], [0.1, 0.4], [0.2, 0.2]]
+    assert len(right.get_legend_handles_labels()[1]) == 2
+
+
+def test_the_tree_settles_seven_and_bandits_show_both_learners(monkeypatch):
+    pictures.draw_tree(axes := plt.figure().subplots())
+    texts = [text.get_text() for text in axes.texts]
+    assert [t for t in texts if t.startswith("try")] == ["try 4", "try 2", "try 6"]
+    assert sum(t.startswith("answer") for t in texts) == 4
+    monkeypatch.setattr(
+        plots, "SERIES", plots.SERIES | {"a": ("#111111", "-", "o"), "b": ("#999999", ":", "s")}
+    )
+    monkeypatch.setattr(pictures, "SERIES", plots.SERIES)
+    toy = {"a": np.array([0.5, 0.8]), "b": np.array([0.5, 0.5])}
+    averages = pd.concat(plots.curve_frame(name, [0, 1], np.stack([own, own])) for name, own in toy.items())
+    pictures.draw_bandits(toy, averages, (0.8, 0.75), "many")
+    left, right = plt.gcf().axes
+    assert [line.get_ydata().tolist() for line in left.lines[:2]] == [[0.5, 0.8], [0.5, 0.5]]
+    assert [line.get_ydata().tolist() for line in right.lines[:2]] == [[0.5, 0.8], [0.5, 0.5]]
