@@ -343,5 +343,5 @@ def draw_bandits(
     draw_curves(averages, "pulls", "", title, right)
     for ax, height, end in ((left, best[0], pulls[-1]), (right, best[1], averages.x.max())):
         ax.axhline(height, color="#9a9a9a", ls="--", lw=1)
-        ax.text(end, height + 0.012, "best machine", ha="right", color="#666666")
+        ax.text(end, height + 0.02, "best machine", ha="right", color="#666666")
     right.legend(loc="lower right", bbox_to_anchor=(1.0, 0.05))

@@ -90,16 +90,18 @@ class Game:
             shade_regret(left, at, np.maximum(optimum, mean), mean, "regret")
             name = "you" if len(own) == 1 else f"you, mean of {len(own)} problems"
             left.plot(at, mean, f"{mark}-", color=shade, label=name)
-        left.set(xlabel="trials", ylabel="value J (probability of a right answer)", ylim=(0, 1.05))
-        left.legend(loc="upper left")
+        left.set(xlabel="trials", ylabel="value J (probability)", ylim=(0, 1.05))
         trials = self.trials[-1]
         intervals = [(1, self.task.candidates), *(trial.interval for trial in trials)]
         draw_intervals(intervals, int(self.problems[-1].answer), self.task.candidates, right)
-        right.lines[0].set_visible(self.over)  # the root, which stays hidden until then
+        if not self.over:
+            right.lines[0].set(visible=False, label="_hidden root")
         guesses = [trial.guess for trial in trials]
         right.plot(guesses, range(len(guesses)), "X", color="#111111", mec="white", ms=9, label="your guess")
         right.set(ylabel="after trial")
-        right.legend(loc="lower right") if trials else right.get_legend().remove()
+        right.get_legend().remove()
+        both = zip(left.get_legend_handles_labels(), right.get_legend_handles_labels(), strict=True)
+        figure.legend(*(first + second for first, second in both), loc="outside upper left", ncols=5)
         return figure
 
 
