@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
@@ -269,7 +269,8 @@ def settings_of(thing: Any) -> Any:
         plain = "numbers, texts, lists, dicts, functions or objects with such attributes"
         raise ValueError(f"{thing!r} is no plain setting to tell a run by; keep {plain}")
     shared = {k: v for base in reversed(kind.__mro__) for k, v in vars(base).items() if k[0] != "_"}
-    own = {k: v for k, v in shared.items() if isinstance(v, str | int | float | tuple)} | vars(thing)
+    kept = {k: v for k, v in vars(thing).items() if not isinstance(shared.get(k), cached_property)}
+    own = {k: v for k, v in shared.items() if isinstance(v, str | int | float | tuple)} | kept
     return {"class": kind.__qualname__} | {name: settings_of(value) for name, value in own.items()}
 
 

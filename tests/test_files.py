@@ -273,6 +273,20 @@ def test_config_that_is_no_mapping_is_damaged(tmp_path):
             pass
 
 
+def test_what_an_object_has_computed_and_kept_is_no_setting_of_it():
+    class Listed:
+        def __init__(self, n):
+            self.n = n
+
+        @functools.cached_property
+        def problems(self):
+            return list(range(self.n))
+
+    fresh, used = Listed(3), Listed(3)
+    assert used.problems == [0, 1, 2]
+    assert settings_of(used) == settings_of(fresh) != settings_of(Listed(4))
+
+
 def test_a_folder_with_files_of_its_own_is_no_place_for_a_run(tmp_path):
     (tmp_path / "log.csv").write_text("mine")
     with pytest.raises(ValueError, match=r"log\.csv and no run; use a new folder"), claim(tmp_path, {"a": 1}):
