@@ -24,7 +24,7 @@ from mrt_lib.training.presets import get_preset
 from tools import machine
 
 T4 = get_preset("t4")
-SMALL = replace(T4.config, learning_rate=1e-2, warmup=1, prompts=4, thinking_tokens={thinking})
+SMALL = replace(T4.config, learning_rate=1e-3, warmup=1, prompts=4, thinking_tokens={thinking})
 machine.choose = lambda: replace(T4, dtype="float32", config=SMALL)
 hub, find = {{"{name}": Path({model!r})}}, models.find_model
 models.find_model = reasoner.find_model = lambda name: hub.get(str(name)) or find(name)
