@@ -41,7 +41,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     OSError for a full disk and the like says what and why; nothing half written is left.
     """
     path = Path(os.path.realpath(path))  # a link stays one
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = _unique(path)
     with _explained(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +50,10 @@ def whole(path: str | Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _unique(path: Path) -> Path:
+    return path.with_name(f".{secrets.token_hex(8)}.tmp")
 
 
 @contextmanager
@@ -70,7 +74,7 @@ def _explained(path: Path) -> Iterator[None]:
 @contextmanager
 def put_back(path: Path) -> Iterator[None]:
     """Within it, an error gives `path` what it had before, or nothing."""
-    spare = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    spare = _unique(path)
     try:
         with _explained(path):
             if path.exists():

@@ -31,7 +31,10 @@ def load_model(name: str | Path, dtype: str) -> tuple[PreTrainedModel, PreTraine
         missing.append(WEIGHTS[0])
     if missing and not quantised:
         raise FileNotFoundError(f"{folder} is no model's folder, it lacks {', '.join(missing)}")
-    dtype = found_dtype(dtype)
+    if dtype == "auto":
+        dtype, reason = hardware_dtype()
+        print(f"weights in {dtype}: {reason}")
+    check_dtype(dtype)
     logging.disable_progress_bar()
     load: Any = AutoModelForCausalLM.from_pretrained
     try:
@@ -104,14 +107,10 @@ def find_model(name: str | Path) -> Path:
         raise FileNotFoundError(f"no folder {name}, and the hub does not give it: {error}") from error
 
 
-def found_dtype(dtype: str) -> str:
-    """The same, for "auto" what the hardware computes best, printed; ValueError unless it is in `DTYPES`."""
-    if dtype == "auto":
-        dtype, reason = hardware_dtype()
-        print(f"weights in {dtype}: {reason}")
+def check_dtype(dtype: str) -> None:
+    """ValueError unless weights can be loaded in it."""
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be {', '.join(DTYPES)}, got {dtype!r}")
-    return dtype
 
 
 def hardware_dtype() -> tuple[str, str]:

@@ -12,14 +12,11 @@ COMMIT_FILE = "COMMIT"  # in a copy without git, written by whoever made it
 
 
 def provenance() -> dict[str, Any]:
-    """Date, commit, package versions and device of this moment, for the head of a result file."""
-    return {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **versions()}
-
-
-def versions() -> dict[str, str]:
-    """Python, package versions, device and git commit: what a result must be read with."""
+    """Date, versions, device and git commit of this moment: what a result must be read with."""
+    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     packages = {n: installed(n) or "not installed" for n in ("torch", "transformers", "peft", "numpy")}
-    return {"python": platform.python_version(), **packages, "device": device_name(), "commit": git_commit()}
+    python = {"date": date, "python": platform.python_version()}
+    return {**python, **packages, "device": device_name(), "commit": git_commit()}
 
 
 def installed(name: str) -> str | None:

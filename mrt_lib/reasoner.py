@@ -13,7 +13,7 @@ from mrt_lib import adapters
 from mrt_lib.engines.base import Engine, Sampling, Stop, context_of, eos_ids
 from mrt_lib.engines.transformers_engine import TransformersEngine
 from mrt_lib.files import digest, grading, new_folder, settings_of, write_json
-from mrt_lib.models import find_model, found_dtype, load_model
+from mrt_lib.models import find_model, hardware_dtype, load_model
 from mrt_lib.provenance import provenance
 from mrt_lib.tasks.base import Problem, Task
 from mrt_lib.thoughts.templates import Template, decode, encode, ending_ids, find_template, get_template
@@ -99,7 +99,9 @@ class Reasoner:
             facts = adapters.read_facts(name)
             if "verdicts" in facts:
                 raise ValueError(f"{name} holds a verifier, which scores answers and gives none")
-            own, wanted = facts["dtype"], found_dtype(dtype or facts["dtype"])
+            own, wanted = facts["dtype"], dtype or facts["dtype"]
+            if wanted == "auto":
+                wanted = own if own == hardware_dtype()[0] else "float32"
             if wanted not in (own, "float32"):
                 raise ValueError(f"{name} was trained in {own}: dtype can be that or float32, got {dtype}")
             plain, tokenizer = load_model(base or _base_of(name, facts["base"]), own)

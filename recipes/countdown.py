@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mrt_lib.tasks.base import Problem, load
+from mrt_lib.tasks.base import Problem, require
 
 SPLITS = {"train": range(0, 65), "validation": range(65, 80), "test": range(80, 100)}
 LONGEST_EXPRESSION = 400
@@ -39,7 +39,9 @@ class Countdown:
     @cached_property
     def generator(self) -> Any:
         """reasoning-gym's data set, an endless list; ImportError without it, ValueError for bad ranges."""
-        gym = load("reasoning_gym", "countdown")
+        require("reasoning_gym", "countdown")
+        import reasoning_gym as gym
+
         ranges = {"numbers": self.numbers, "value": (1, self.largest), "target": self.targets}
         bounds = {
             f"{end}_{key}": pair[i] for key, pair in ranges.items() for i, end in enumerate(("min", "max"))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from mrt_lib import reasoner
 from mrt_lib.adapters import FACTS, load_adapter, merged_weights, read_facts, write_facts
 from mrt_lib.arms import GRPO
 from mrt_lib.engines import Sampling
@@ -115,7 +116,7 @@ def test_half_precision_adapters_go_onto_half_precision_alone(tmp_path):
         load_adapter(plain(STRONG), tmp_path / "adapter")
 
 
-def test_a_half_precision_adapter_in_float32_is_the_same_numbers(tmp_path):
+def test_a_half_precision_adapter_in_float32_is_the_same_numbers(tmp_path, monkeypatch):
     half = trainer("bfloat16")
     half.step()
     half.trained().save(tmp_path / "adapter")
@@ -124,6 +125,10 @@ def test_a_half_precision_adapter_in_float32_is_the_same_numbers(tmp_path):
     assert same(parameters(wide.model), {n: w.float() for n, w in parameters(own.model).items()})
     wide.save(tmp_path / "again")
     assert same(parameters(Reasoner.load(tmp_path / "again").model), parameters(own.model))
+    for hardware, expected in (("bfloat16", "bfloat16"), ("float32", "float32"), ("float16", "float32")):
+        monkeypatch.setattr(reasoner, "hardware_dtype", lambda found=hardware: (found, "a reason"))
+        best = Reasoner.load(tmp_path / "adapter", dtype="auto").model.dtype
+        assert str(best) == f"torch.{expected}"
     with pytest.raises(ValueError, match="in bfloat16: dtype can be that or float32, got float16"):
         Reasoner.load(tmp_path / "adapter", dtype="float16")
 

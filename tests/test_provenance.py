@@ -6,14 +6,15 @@ import numpy as np
 
 from mrt_lib import provenance
 from mrt_lib.provenance import git_commit
+from tools.environment import versions
 
 
 def test_versions_name_packages_device_and_commit(monkeypatch):
-    found = provenance.versions()
+    found = versions()
     assert list(found) == ["python", "torch", "transformers", "peft", "numpy", "device", "commit"]
     assert found["numpy"] == np.__version__
     monkeypatch.setattr(provenance, "installed", lambda name: None)
-    assert provenance.versions()["peft"] == "not installed"
+    assert versions()["peft"] == "not installed"
 
 
 def test_the_commit_is_read_from_branch_packed_reference_or_detached_head(tmp_path):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from mrt_lib.provenance import ROOT, device_name, installed, versions
+from mrt_lib.provenance import ROOT, device_name, installed, provenance
 from tools.machine import hide_unusable_gpu
 
 __all__ = ["Check", "check", "prepare", "report", "versions"]
@@ -51,6 +51,11 @@ def prepare(hosted: bool, extra: Sequence[str] = ()) -> None:
     if stale := stale_packages():
         raise RuntimeError(f"restart the runtime, then run this cell again: {'; '.join(stale)}")
     hide_unusable_gpu()
+
+
+def versions() -> dict[str, str]:
+    """Python, package versions, device and git commit."""
+    return {name: found for name, found in provenance().items() if name != "date"}
 
 
 def install(names: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -221,9 +220,3 @@ def require(module: str, extra: str) -> None:
     """ImportError that names the extra unless `module` is installed; imports nothing."""
     if importlib.util.find_spec(module) is None:
         raise ImportError(f"{module} is not installed; it comes with: pip install 'mrt-lib[{extra}]'")
-
-
-def load(module: str, extra: str) -> ModuleType:
-    """The imported module; ImportError as in `require`."""
-    require(module, extra)
-    return importlib.import_module(module)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from mrt_lib.tasks.base import NO_GOLDS, load
+from mrt_lib.tasks.base import NO_GOLDS, require
 from mrt_lib.thoughts.templates import last_boxed
 
 Row = Mapping[str, Any]
@@ -70,7 +70,10 @@ class Source:
     def rows(self, split: str, limit: int | None = None) -> Iterator[Located]:
         """The first `limit` rows of one of our splits; ImportError without `datasets`."""
         theirs = self.splits[split]
-        data = load("datasets", "math").load_dataset(self.dataset, self.config, split=theirs)
+        require("datasets", "math")
+        import datasets
+
+        data = datasets.load_dataset(self.dataset, self.config, split=theirs)
         return islice(located(data, f"{self.dataset} [{theirs}] row"), limit)
 
 

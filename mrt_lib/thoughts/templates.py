@@ -140,9 +140,13 @@ class Template:
 
 
 KNOWN = tomllib.loads(Path(__file__).with_name("templates.toml").read_text(encoding="utf-8"))
-TEMPLATES = {name: Template.of({"name": name, **own}) for name, own in KNOWN.items()}
-TESTBED, R1, R1_SHORT = TEMPLATES.values()
+TESTBED, R1 = (Template.of({"name": name, **own}) for name, own in KNOWN.items())
 TIME_IS_UP = R1.forced_answer.partition("\n</think>")[0]
+# For short answers, whose J is exact: a closed thought, too, is led into a box (the paper lets it write on).
+CLOSED = f"</think>\n\n**Final Answer**\n{BOX}"
+IN_BOX: Any = {"forced_answer": f"{TIME_IS_UP}\n{CLOSED}", "finished_answer": CLOSED, "answer_end": "}"}
+R1_SHORT = replace(R1, name="r1_short", **IN_BOX)
+TEMPLATES = {template.name: template for template in (TESTBED, R1, R1_SHORT)}
 
 
 def get_template(name: str) -> Template:

