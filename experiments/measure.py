@@ -11,7 +11,7 @@ from mrt_lib import Reasoner, TrainConfig
 from mrt_lib.engines import Sampling, TransformersEngine
 from mrt_lib.measure.evaluation import Evaluation, assess, evaluate
 from mrt_lib.measure.prover import ExactProver
-from mrt_lib.tasks import SHIPPED, Problem, RootSearch
+from mrt_lib.tasks import Problem, RootSearch
 from recipes.root_search.checks import skills
 from recipes.streams import force_on
 
@@ -36,7 +36,7 @@ def validate(reasoner: Reasoner, task: RootSearch) -> np.ndarray:
     return found.by_episode(8).mean((0, 1))
 
 
-def test(reasoner: Reasoner, task: RootSearch) -> dict[str, np.ndarray]:
+def test(reasoner: Reasoner, task: RootSearch, others: Sequence[RootSearch]) -> dict[str, np.ndarray]:
     """Per-problem numbers on the test problems of the training task, and J on the other tasks.
 
     Returns:
@@ -64,7 +64,7 @@ def test(reasoner: Reasoner, task: RootSearch) -> dict[str, np.ndarray]:
         **skills(found, reasoner.tokenizer, task),
         **_votes(reasoner, problems, EPISODE_TOKENS * BUDGETS[task.name]),
     }
-    for other in (t for t in SHIPPED if t != task):
+    for other in (t for t in others if t != task):
         valued = _evaluate(reasoner, other, _some(other, "test", 100), 1, OTHER_EPISODES)
         arrays[f"value_{other.name}"] = valued.by_episode(OTHER_EPISODES).mean(1)
     return arrays

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from experiments.records import RUNS, read_facts
 from mrt_lib.arms import GRPO, Arm, GRPOExact, LengthPenalty, MRTExact, MRTOffline, MRTOnline
@@ -57,7 +57,7 @@ def _scaled(build: Callable[..., Arm]) -> Callable[[Any], Arm]:
     return lambda knob: build(scale=knob not in (False, UNSCALED))
 
 
-def _paid(build: Callable[..., Arm], alpha: float, **fixed: Any) -> Callable[[Any], Arm]:
+def paid(build: Callable[..., Arm], alpha: float, **fixed: Any) -> Callable[[Any], Arm]:
     """An arm whose knob is alpha, or "unscaled" with the first alpha."""
 
     def arm(knob: Any) -> Arm:
@@ -81,11 +81,11 @@ def _length_penalty(weight: float, correct_only: bool = True) -> ArmSpec:
 
 def _exact(rule: str, alpha: float) -> ArmSpec:
     fine = (alpha, alpha / 2, alpha / 4)
-    return ArmSpec(_paid(MRTExact, alpha, rule=rule), (alpha, 4 * alpha, UNSCALED), fine=fine)
+    return ArmSpec(paid(MRTExact, alpha, rule=rule), (alpha, 4 * alpha, UNSCALED), fine=fine)
 
 
 def _online(branches: int, rule: str = "progress") -> ArmSpec:
-    arm = _paid(MRTOnline, 2.0, branches=branches, rule=rule)
+    arm = paid(MRTOnline, 2.0, branches=branches, rule=rule)
     if (branches, rule) == (4, "progress"):
         return ArmSpec(arm, (2.0, 8.0, UNSCALED))
     return ArmSpec(arm, like="mrt_online_4" if rule == "progress" else "mrt_regret_to_go")
@@ -106,7 +106,7 @@ ARMS: dict[str, ArmSpec] = {
     "mrt_online_1": _online(1),
     "mrt_online_16": _online(16),
     "mrt_online_4_regret_to_go": _online(4, "regret_to_go"),
-    "shuffled_progress": ArmSpec(_paid(ShuffledProgress, 2.0, rule="regret_to_go"), like="mrt_regret_to_go"),
+    "shuffled_progress": ArmSpec(paid(ShuffledProgress, 2.0, rule="regret_to_go"), like="mrt_regret_to_go"),
     "prefix_outcome": ArmSpec(_scaled(PrefixOutcome), like="mrt_offline"),
 }
 ARMS |= {
@@ -171,6 +171,9 @@ class Run:
         return read_facts(self.name, runs) is not None
 
 
+SomeRun = TypeVar("SomeRun", bound=Run)
+
+
 def tuning_runs(arm: str, runs: Path = RUNS) -> list[Run]:
     """Five runs for every arm: three learning rates, then the knob's other two values at the best of them."""
     first, *others = ARMS[arm].knobs
@@ -199,29 +202,30 @@ def fine_tuning(arm: str, runs: Path = RUNS) -> list[list[Run]]:
     first = chosen(arm, runs)
     if first is None:
         return []
-    rates = [_over_seeds(replace(first, rate=rate)) for rate in FINE_RATES]
-    best = _best_setting(rates, runs)
+    rates = [at_fine_seeds(replace(first, rate=rate)) for rate in FINE_RATES]
+    best = best_setting(rates, runs)
     knobs = [knob for knob in ARMS[arm].fine if knob != first.knob]
-    return rates + [_over_seeds(replace(best, knob=knob)) for knob in knobs] if best else rates
+    return rates + [at_fine_seeds(replace(best, knob=knob)) for knob in knobs] if best else rates
 
 
 def finely_chosen(arm: str, runs: Path = RUNS) -> Run | None:
     """The best of the fine tuning, under the name of the control that has this setting; or None."""
     grid = fine_tuning(arm, runs)
-    best = _best_setting(grid, runs) if len(grid) > len(FINE_RATES) else None
+    best = best_setting(grid, runs) if len(grid) > len(FINE_RATES) else None
     return replace(best, arm=_named(best, runs)) if best else None
 
 
-def _over_seeds(setting: Run) -> list[Run]:
+def at_fine_seeds(setting: SomeRun) -> list[SomeRun]:
+    """The setting at each seed of the fine tuning."""
     return [replace(setting, seed=seed) for seed in FINE_SEEDS]
 
 
-def _best_setting(grid: list[list[Run]], runs: Path) -> Run | None:
-    """The setting with the highest validation J_4 over its seeds; None if a run is missing."""
+def best_setting(grid: list[list[SomeRun]], runs: Path, score: str = "validation_J4") -> SomeRun | None:
+    """The setting with the highest mean score over its seeds; None if a run is missing."""
     facts = [[read_facts(run.name, runs) for run in setting] for setting in grid]
     if not all(all(own) for own in facts):
         return None
-    scores = [sum(f["validation_J4"] for f in own if f) for own in facts]
+    scores = [sum(f[score] for f in own if f) for own in facts]
     return grid[scores.index(max(scores))][0]
 
 

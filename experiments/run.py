@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from experiments.schedule import command_line
 from mrt_lib import Reasoner, TrainConfig, Trainer
 from mrt_lib.files import sha256
 from mrt_lib.provenance import provenance
+from mrt_lib.tasks import SHIPPED, RootSearch
 from mrt_lib.training import loop
 
 MODELS = Path("data/models")
@@ -25,17 +27,17 @@ VALIDATE_EVERY = 20
 LAST_VALIDATIONS = 2
 
 
-def execute(run: Run) -> None:
-    """Do `run` from its newest checkpoint on and write its records."""
+def execute(run: Run, runs: Path = RUNS, others: Sequence[RootSearch] = SHIPPED) -> None:
+    """Do `run` from its newest checkpoint on and write its records to `runs`; `others` are tested as well."""
     torch.set_num_threads(1)
     trainer = make_trainer(run)
     log: list[loop.Row] = []
     if run.steps:
         log = loop.run(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, run, rows))
     started = time.perf_counter()
-    arrays = {} if run.tuning else test(trainer.policy.reasoner, TASKS[run.task])
+    arrays = {} if run.tuning else test(trainer.policy.reasoner, TASKS[run.task], others)
     facts = _facts(run, trainer, log) | {"test_seconds": time.perf_counter() - started}
-    write_run(RUNS / run.name, facts, log, arrays)
+    write_run(runs / run.name, facts, log, arrays)
     if run.steps:
         shutil.rmtree(SCRATCH / run.name / "adapter", ignore_errors=True)
         trainer.trained().save(SCRATCH / run.name / "adapter")
@@ -50,7 +52,7 @@ def make_trainer(run: Run) -> Trainer:
         group=run.group,
         thinking_tokens=EPISODE_TOKENS * run.budget,
         episodes=run.budget,
-        learning_rate=run.rate,
+        learning_rate=run.rate or 1.0,  # an untrained run has none
         loss=run.loss,
         seed=run.seed,
         checkpoint_every=VALIDATE_EVERY,
@@ -60,20 +62,25 @@ def make_trainer(run: Run) -> Trainer:
 
 def _watch(trainer: Trainer, run: Run, log: list[loop.Row]) -> None:
     if len(log) % VALIDATE_EVERY == 0:
-        value = validate(trainer.policy.reasoner, TASKS[run.task])
-        log[-1] |= {f"validation_J{k}": float(value[k]) for k in range(1, 9)}
+        log[-1] |= _validated(trainer, run)
+
+
+def _validated(trainer: Trainer, run: Run) -> loop.Row:
+    value = validate(trainer.policy.reasoner, TASKS[run.task])
+    return {f"validation_J{k}": float(value[k]) for k in range(1, 9)}
 
 
 def _facts(run: Run, trainer: Trainer, log: list[loop.Row]) -> dict[str, Any]:
     """Provenance and totals of a run."""
-    validated = [row["validation_J4"] for row in log if "validation_J4" in row][-LAST_VALIDATIONS:]
-    validated = validated or [validate(trainer.policy.reasoner, TASKS[run.task])[4]]
+    validated = [row for row in log if "validation_J4" in row][-LAST_VALIDATIONS:]
+    validated = validated or [_validated(trainer, run)]
+    after = {4, run.budget}
     return {
         "run": asdict(run),
         "arm": repr(trainer.arm),
         "config": asdict(trainer.config),
         "base_sha256": sha256(MODELS / run.base / "model.safetensors"),
-        "validation_J4": float(np.mean(validated)),
+        **{f"validation_J{k}": float(np.mean([row[f"validation_J{k}"] for row in validated])) for k in after},
         **{name: sum(row[name] for row in log) for name in TOTALS},
         "provenance": provenance(),
     }

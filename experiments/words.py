@@ -75,7 +75,7 @@ def make_trainer(run: WordsRun) -> Trainer:
         thinking_tokens=THINKING_TOKENS,
         episodes=EPISODES,
         answer_tokens=ANSWER_TOKENS,
-        learning_rate=run.rate,
+        learning_rate=run.rate or 1.0,  # an untrained run has none
         loss=run.loss,
         lora=LoraSettings(16, 32),
         imitation=Imitation(steps=2, tokens=1024),
