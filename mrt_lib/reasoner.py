@@ -149,10 +149,12 @@ class Reasoner:
     def check_room(self, problems: Sequence[Problem], thinking_tokens: int, answer_tokens: int) -> None:
         """ValueError unless prompt, thought, stop text and answer fit into the context together."""
         if (room := self.room(problems, answer_tokens)) is not None and thinking_tokens > room:
-            way = f"at most {room}" if room > 0 else "nothing; shorten the questions or answer_tokens"
-            asked = f"thinking_tokens={thinking_tokens} does not fit: the longest prompt, the stop text and"
-            left = f"leave {way} of the model's context of {self.context}"
-            raise ValueError(f"{asked} an answer of {answer_tokens} {left}")
+            rest = f"the longest prompt, the stop text and an answer of {answer_tokens} tokens"
+            if room <= 0:
+                fill = f"{rest} fill the model's context of {self.context}"
+                raise ValueError(f"{fill}; shorten the questions or answer_tokens")
+            left = f"leave at most {room} of the model's context of {self.context}"
+            raise ValueError(f"thinking_tokens={thinking_tokens} does not fit: {rest} {left}")
 
     def prompt(self, question: str) -> list[int]:
         """Token ids up to and including the open thinking block; ValueError for what cannot be written."""

@@ -216,10 +216,16 @@ def test_another_grading_is_another_run(tmp_path):
     ("changes", "message"),
     [
         ({"steps": 2.5}, "steps must be a whole number of at least 1, got 2.5"),
-        ({"learning_rate": -1.0}, "learning_rate must be a positive number, got -1.0"),
-        ({"learning_rate": float("nan")}, "learning_rate must be a positive number, got nan"),
-        ({"micro_batch_tokens": 0}, "micro_batch_tokens must be at least 1, got 0"),
-        ({"seed": -1}, "seed and warmup must be at least 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be a number of at least 0, got -1.0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number of at least 0, got nan"),
+        ({"micro_batch_tokens": 0}, "micro_batch_tokens must be a whole number of at least 1, got 0"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"group": 2.5}, "group must be a whole number, got 2.5"),
+        ({"prompts": True}, "prompts must be a whole number of at least 1, got True"),
+        ({"warmup": 2.5}, "warmup must be a whole number of at least 0, got 2.5"),
+        ({"learning_rate": "1e-3"}, "learning_rate must be a number of at least 0, got '1e-3'"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"gradient_checkpointing": "no"}, "gradient_checkpointing must be True or False, got 'no'"),
     ],
 )
 def test_settings_that_cannot_be_right_are_refused(changes, message):
@@ -327,7 +333,7 @@ def test_the_folder_of_another_run_is_refused_and_left_alone(tmp_path):
     config = TrainConfig(**{**SETTINGS, "steps": 1})
     mrt_lib.train("data/models/strong", PROBLEMS, GRPO(), tmp_path, config)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    changed = [replace(PROBLEMS[0], answer="30"), *PROBLEMS[1:]]  # the same ids, another gold
+    changed = [replace(PROBLEMS[0], question=PROBLEMS[1].question), *PROBLEMS[1:]]  # the same ids
     for problems, arm, name in ((changed, GRPO(), "problems"), (PROBLEMS, GRPO(scale=False), "arm")):
         with pytest.raises(ValueError, match=f"holds a run with another {name}; use a new folder"):
             mrt_lib.train("data/models/strong", problems, arm, tmp_path, config)

@@ -164,10 +164,10 @@ def test_what_stands_under_the_mask_is_never_seen():
     ("settings", "message"),
     [
         ({"normalisation": "mean"}, "normalisation must be grpo, dr_grpo or dapo, got 'mean'"),
-        ({"clip_low": 1.0}, "0 <= clip_low < 1"),
-        ({"clip_low": -0.1}, "0 <= clip_low < 1"),
-        ({"clip_high": -0.1}, "clip_high >= 0"),
-        ({"kl": -1.0}, "kl >= 0"),
+        ({"clip_low": 1.0}, "loss.clip_low must be below 1, got 1.0"),
+        ({"clip_low": -0.1}, "loss.clip_low must be a number of at least 0, got -0.1"),
+        ({"clip_high": -0.1}, "loss.clip_high must be a number of at least 0, got -0.1"),
+        ({"kl": -1.0}, "loss.kl must be a number of at least 0, got -1.0"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

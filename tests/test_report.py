@@ -187,17 +187,21 @@ TWICE = [*PROBLEMS, replace(PROBLEMS[0], id="other")]
         ([*PROBLEMS, PROBLEMS[0]], {}, "2 problems have the id 'root_search_31"),
         (TWICE, {}, "2 problems have the question"),
         ([replace(p, answer="") for p in PROBLEMS], {}, "no gold answer"),
-        ([replace(p, answer="seven") for p in PROBLEMS], {}, "no token for a part of 'seven'"),
+        ([replace(p, answer="30") for p in PROBLEMS], {}, "calls the gold answer '30' of .* wrong"),
+        ([replace(p, answer="seven") for p in PROBLEMS], {}, "calls the gold answer 'seven' of .* wrong"),
         ([replace(p, task="mine") for p in PROBLEMS], {}, r"unknown task 'mine'.*give task="),
         ([*PROBLEMS, Problem("x", "mine", "q", "a")], {}, "belong to the tasks"),
         (PROBLEMS, {"task": from_callable(lambda *_: [], lambda p, t: False)}, "calls the gold answer"),
         ([PROBLEMS[0], replace(PROBLEMS[1], question="What is x?")], {}, "problem 'root_.*no token"),
         (PROBLEMS, {"thinking_tokens": 3000}, "leave at most 1999 of the model's context of 2048"),
-        (PROBLEMS, {"thinking_tokens": 0}, "thinking_tokens must be at least 1"),
-        (PROBLEMS, {"rollouts": 0}, "rollouts must be at least 1"),
-        (PROBLEMS, {"branches": 1}, "branches must be at least 2"),
+        (PROBLEMS, {"thinking_tokens": 0}, "thinking_tokens must be a whole number of at least 1"),
+        (PROBLEMS, {"rollouts": 0}, "rollouts must be a whole number of at least 1, got 0"),
+        (PROBLEMS, {"rollouts": 1.5}, "rollouts must be a whole number of at least 1, got 1.5"),
+        (PROBLEMS, {"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        (PROBLEMS, {"temperature": float("nan")}, "temperature must be a number of at least 0, got nan"),
+        (PROBLEMS, {"branches": 1}, "branches must be a whole number of at least 2"),
         (PROBLEMS, {"budgets": [0, 50]}, "a budget must be an integer"),
-        (PROBLEMS, {"temperature": 0}, "temperature must be positive"),
+        (PROBLEMS, {"temperature": 0}, "temperature must be above 0"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_generated(reasoner, tmp_path, problems, options, message):
@@ -218,7 +222,9 @@ def test_a_model_without_room_for_a_thought_is_refused(reasoner):
         head_dim=8,
         max_position_embeddings=40,
     )
-    with pytest.raises(ValueError, match=r"leave nothing; shorten the questions or .*context of 40"):
+    with pytest.raises(
+        ValueError, match=r"fill the model's context of 40; shorten the questions or answer_tokens"
+    ):
         mrt_lib.report(Reasoner(Qwen3ForCausalLM(config), tokenizer, None, Untouched()), PROBLEMS)
 
 

@@ -154,9 +154,9 @@ def test_s_grpo_answers_one_thought_at_exits_in_order_and_at_its_end(policy):
     [
         (lambda: BRPO("late"), "prior must be one of uniform, linear, base"),
         (lambda: BRPO(baseline="both"), "baseline one of mixed, v1only, v2only, none"),
-        (lambda: IGPO(branches=0), "branches must be at least 1, got 0"),
-        (lambda: BRPO(branches=-1), "branches must be at least 1, got -1"),
-        (lambda: MIG(float("nan")), "alpha must be a number, got nan"),
+        (lambda: IGPO(branches=0), "branches must be a whole number of at least 1, got 0"),
+        (lambda: BRPO(branches=-1), "branches must be a whole number of at least 1, got -1"),
+        (lambda: MIG(float("nan")), "alpha must be a number of at least 0, got nan"),
         (lambda: SGRPO("all"), "counts must be exits or right, got 'all'"),
     ],
 )

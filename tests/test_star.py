@@ -186,5 +186,5 @@ def test_a_budget_inside_the_first_episode_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("name", ["steps", "tokens"])
 def test_a_budget_of_nothing_is_an_error(name):
-    with pytest.raises(ValueError, match=f"imitation.{name} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"imitation.{name} must be a whole number of at least 1, got 0"):
         Imitation(**{name: 0})

@@ -261,13 +261,13 @@ def test_an_empty_prompt_is_named_and_no_prompts_give_nothing(engine):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_new_tokens": 0}, "max_new_tokens must be a positive integer, got 0"),
-        ({"max_new_tokens": 2.0}, "max_new_tokens must be a positive integer, got 2.0"),
-        ({"temperature": -0.1}, "temperature must be at least 0, got -0.1"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be a whole number of at least 1, got 0"),
+        ({"max_new_tokens": 2.0}, "max_new_tokens must be a whole number of at least 1, got 2.0"),
+        ({"temperature": -0.1}, "temperature must be a number of at least 0, got -0.1"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\], got 0.0"),
         ({"top_p": 1.1}, r"top_p must be in \(0, 1\], got 1.1"),
         ({"stop": ((1,), ())}, "a stop sequence is empty"),
-        ({"n": 0}, "n must be at least 1, got 0"),
+        ({"n": 0}, "n must be a whole number of at least 1, got 0"),
     ],
 )
 def test_sampling_refuses_what_makes_no_sense(settings, message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -55,12 +54,6 @@ def episode_credits(rollout: Rollout, rule: str, horizon: int) -> np.ndarray:
     else:
         raise ValueError(f"credit must be progress, log_progress or regret_to_go, got {rule!r}")
     return np.append(credits, 0.0) if rollout.trace.finished else credits
-
-
-def check_credit(rule: str, alpha: float) -> None:
-    """ValueError for an unknown rule or a weight that is no number."""
-    if rule not in RULES or not math.isfinite(alpha):
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, alpha a number; got {rule!r} and {alpha}")
 
 
 def centre_by_episode(credits: Sequence[np.ndarray], rollouts: Sequence[Rollout]) -> list[np.ndarray]:

@@ -28,32 +28,27 @@ from typing import Literal
 import numpy as np
 
 from mrt_lib.arms.base import Policy, Rollout, repeat, stream
-from mrt_lib.arms.credit import check_credit, groups, outcome_alone, outcome_and_progress, spread
-from mrt_lib.arms.outcome import check_branches, valued_rollouts
+from mrt_lib.arms.credit import RULES, groups, outcome_alone, outcome_and_progress, spread
+from mrt_lib.arms.outcome import valued_rollouts
+from mrt_lib.engines.base import check_numbers
 from mrt_lib.tasks.base import Problem
 from mrt_lib.thoughts.traces import Trace
 
 
-@dataclass(frozen=True)
-class MRTExact:
-    """How to pay progress.
-
-    Attributes:
-        rule: credit rule, see `episode_credits`.
-        alpha: weight of the progress term.
-        scale: divide the outcome's advantage by the group's standard deviation.
-    """
-
+class _Paid:
     rule: str
     alpha: float
-    scale: bool = True
+    scale: bool
+    branches: int | None = None
 
     def __post_init__(self) -> None:
-        check_credit(self.rule, self.alpha)
+        check_numbers(self, alpha=0, branches=1)
+        if self.rule not in RULES:
+            raise ValueError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
-        """Think and value every prefix exactly."""
-        return valued_rollouts(policy, problems, group, seed)
+        """Think and value every prefix, exactly or by sampling, with which goes a sampled answer."""
+        return valued_rollouts(policy, problems, group, seed, self.branches)
 
     def credit(self, rollouts: Sequence[Rollout], horizon: int) -> list[np.ndarray]:
         """Outcome for every token, the decision's credit for its own tokens."""
@@ -61,25 +56,23 @@ class MRTExact:
 
 
 @dataclass(frozen=True)
-class MRTOnline:
+class MRTExact(_Paid):
+    """`rule` of credit, see `episode_credits`; `alpha`: its weight; `scale`: divide the outcome's advantage
+    by the group's standard deviation."""
+
+    rule: str
+    alpha: float
+    scale: bool = True
+
+
+@dataclass(frozen=True)
+class MRTOnline(_Paid):
     """How to pay progress: `branches` is G, forced answers per prefix; the rest as in `MRTExact`."""
 
     branches: int = 4
     alpha: float = 1.0
     rule: str = "progress"
     scale: bool = True
-
-    def __post_init__(self) -> None:
-        check_credit(self.rule, self.alpha)
-        check_branches(self.branches)
-
-    def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
-        """Think, answer, and value every prefix by sampling."""
-        return valued_rollouts(policy, problems, group, seed, self.branches)
-
-    def credit(self, rollouts: Sequence[Rollout], horizon: int) -> list[np.ndarray]:
-        """Outcome for every token, the decision's credit for its own tokens."""
-        return outcome_and_progress(rollouts, self.rule, self.alpha, horizon, self.scale)
 
 
 @dataclass(frozen=True)
@@ -90,6 +83,7 @@ class MRTOffline:
     scale: bool = True
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.baseline not in ("group", "termination"):
             raise ValueError(f"baseline must be group or termination, got {self.baseline!r}")
 

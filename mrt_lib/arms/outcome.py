@@ -21,6 +21,7 @@ import numpy as np
 
 from mrt_lib.arms.base import Policy, Rollout, repeat, stream, with_traces
 from mrt_lib.arms.credit import outcome_alone
+from mrt_lib.engines.base import check_numbers
 from mrt_lib.tasks.base import Problem
 
 
@@ -56,6 +57,9 @@ class LengthPenalty:
     correct_only: bool = True
     scale: bool = True
 
+    def __post_init__(self) -> None:
+        check_numbers(self, weight=0)
+
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """Think, answer, charge."""
         paid = []
@@ -78,12 +82,6 @@ def outcome_rollouts(policy: Policy, problems: Sequence[Problem], group: int, se
         Rollout(p, t, i // group, policy.score(p, t))
         for i, (p, t) in enumerate(zip(repeated, traces, strict=True))
     ]
-
-
-def check_branches(branches: int | None) -> None:
-    """ValueError unless at least one answer is forced at each prefix; None is for exact values."""
-    if branches is not None and branches < 1:
-        raise ValueError(f"branches must be at least 1, got {branches}")
 
 
 def valued_rollouts(

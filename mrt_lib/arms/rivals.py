@@ -21,7 +21,6 @@
 `branches`: forced answers per prefix; None for exact values, with R = J_k and no sampled answer.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -31,7 +30,8 @@ import numpy as np
 from mrt_lib.arms.base import Policy, Rollout, repeat, stream
 from mrt_lib.arms.credit import centre_by_episode, group_advantages, groups, outcome_alone, spread
 from mrt_lib.arms.mrt import cut
-from mrt_lib.arms.outcome import check_branches, outcome_rollouts, valued_rollouts
+from mrt_lib.arms.outcome import outcome_rollouts, valued_rollouts
+from mrt_lib.engines.base import check_numbers
 from mrt_lib.measure.progress import check_values, kept_values
 from mrt_lib.tasks.base import Problem
 
@@ -43,7 +43,7 @@ class _Valued:
     branches: int | None = None
 
     def __post_init__(self) -> None:
-        check_branches(self.branches)
+        check_numbers(self, branches=1, alpha=0)
 
     def collect(self, policy: Policy, problems: Sequence[Problem], group: int, seed: int) -> list[Rollout]:
         """Think and value every prefix."""
@@ -101,11 +101,6 @@ class MIG(_Valued):
 
     alpha: float = 1.0
     scale: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not math.isfinite(self.alpha):
-            raise ValueError(f"alpha must be a number, got {self.alpha}")
 
     def credit(self, rollouts: Sequence[Rollout], horizon: int) -> list[np.ndarray]:  # noqa: ARG002
         """Outcome for every token, an episode's gain for its own."""

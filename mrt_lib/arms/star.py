@@ -31,6 +31,7 @@ from mrt_lib.arms.base import Policy, Rollout, stream, with_traces
 from mrt_lib.arms.credit import groups
 from mrt_lib.arms.mrt import cut
 from mrt_lib.arms.outcome import outcome_rollouts, valued_rollouts
+from mrt_lib.engines.base import check_numbers
 from mrt_lib.tasks.base import Problem
 
 
@@ -49,17 +50,14 @@ class STaR:
 
 @dataclass(frozen=True)
 class MRTSTaR:
-    """How to read the filter.
-
-    Attributes:
-        reading: "rank" or "cut", see above.
-        branches: M, forced answers per prefix (paper: 20, released analysis: 8); None for exact values.
-    """
+    """`reading` of the filter: "rank" or "cut", see above; `branches`: M, forced answers per prefix (paper:
+    20, released analysis: 8), or None for exact values."""
 
     reading: Literal["rank", "cut"]
     branches: int | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(self, branches=1)
         if self.reading not in ("rank", "cut"):
             raise ValueError(f"reading must be one of rank, cut, got {self.reading!r}")
 

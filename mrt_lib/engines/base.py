@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from numbers import Integral, Real
+from typing import Any, Literal, Protocol, get_args, get_type_hints
 
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -11,6 +12,25 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 Prompts = Sequence[Sequence[int]]
 Limits = Sequence[int] | None
 Stop = tuple[tuple[int, ...], ...]
+NUMBERS: dict[Any, tuple[str, Any]] = {
+    bool: ("True or False", bool),
+    int: ("a whole number", Integral),
+    float: ("a number", Real),
+}
+
+
+def check_numbers(settings: Any, where: str = "", **least: float) -> None:
+    """ValueError unless all fields hold the kind of number that they say, finite, and at least `least`."""
+    for name, hint in get_type_hints(type(settings)).items():
+        kind, number = (get_args(hint) or (hint,))[0], getattr(settings, name)
+        if kind not in NUMBERS or (number is None and kind is not hint):
+            continue
+        words, fitting = NUMBERS[kind]
+        if name in least:
+            words += f" of at least {least[name]}"
+        right = isinstance(number, fitting) and isinstance(number, bool) is (kind is bool)
+        if not right or not math.isfinite(number) or number < least.get(name, -math.inf):
+            raise ValueError(f"{where}{name} must be {words}, got {number!r}")
 
 
 @dataclass(frozen=True)
@@ -35,16 +55,9 @@ class Sampling:
     top_k: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_new_tokens, int) or self.max_new_tokens <= 0:
-            raise ValueError(f"max_new_tokens must be a positive integer, got {self.max_new_tokens!r}")
-        if self.n < 1:
-            raise ValueError(f"n must be at least 1, got {self.n}")
-        if self.temperature < 0:
-            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+        check_numbers(self, max_new_tokens=1, n=1, temperature=0, top_k=0, seed=0)
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
-        if self.top_k < 0:
-            raise ValueError(f"top_k must be at least 0, got {self.top_k}")
         if () in self.stop:
             raise ValueError("a stop sequence is empty")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mrt_lib.arms.base import repeat, stream
-from mrt_lib.engines.base import Sampling
+from mrt_lib.engines.base import Sampling, check_numbers
 from mrt_lib.files import write_json
 from mrt_lib.measure.evaluation import Evaluation, tokens_spent
 from mrt_lib.measure.prover import Prover, SampledProver
@@ -49,11 +49,9 @@ class Options:
     top_k: int = 0
 
     def __post_init__(self) -> None:
-        for name, bound in {"rollouts": 1, "thinking_tokens": 1, "branches": 2, "answer_tokens": 1}.items():
-            if (given := getattr(self, name)) is not None and given < bound:
-                raise ValueError(f"{name} must be at least {bound}, got {given}")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        check_numbers(self, rollouts=1, thinking_tokens=1, branches=2, answer_tokens=1, temperature=0, seed=0)
+        if self.temperature == 0:
+            raise ValueError("temperature must be above 0")
         self.sampling(1, 0)
 
     def sampling(self, tokens: int, use: int) -> Sampling:

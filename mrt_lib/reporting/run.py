@@ -1,5 +1,6 @@
 """`mrt_lib.report`: one call from a reasoner and problems to an overthinking report."""
 
+import reprlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -112,11 +113,11 @@ def check_problems(problems: Sequence[Problem], task: Task | None) -> Task:
     """`mrt_lib.tasks.task_of`; ValueError also for problems that `report` refuses."""
     if len(problems) < 2:
         raise ValueError(f"a report needs at least 2 problems for its intervals, got {len(problems)}")
+    task = task_of(problems, task)
     for name in ("id", "question"):
         text, times = Counter(getattr(p, name) for p in problems).most_common(1)[0]
         if times > 1:
-            raise ValueError(f"{times} problems have the {name} {text!r}; give each problem once")
-    task = task_of(problems, task)
+            raise ValueError(f"{times} problems have the {name} {reprlib.repr(text)}; give each problem once")
     check_golds(task, problems)
     return task
 

@@ -41,6 +41,8 @@ def task_of(problems: Sequence[Problem], task: Task | None) -> Task:
     if not problems:
         raise ValueError("there are no problems")
     for problem in problems:
+        if not isinstance(problem, Problem):
+            raise TypeError(f"{problem!r} is no Problem; `read_problems` and `MathTask` make them")
         if not problem.answer:
             raise ValueError(f"problem {problem.id!r} has no gold answer, so no answer to it can be right")
     named = sorted({p.task for p in problems})

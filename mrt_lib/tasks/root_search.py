@@ -76,8 +76,11 @@ class RootSearch:
         return draw(self.problems, rng, n, split)
 
     def score(self, problem: Problem, answer_text: str) -> float:
-        """1.0 if the text is the root and nothing else, else 0.0."""
-        return float(answer_text.strip() == problem.answer)
+        """1.0 if the text is the gold answer, which is a root, and nothing else, else 0.0."""
+        text, facts = answer_text.strip(), problem.facts
+        if text != problem.answer or not text.isdecimal():
+            return 0.0
+        return float(FUNCTIONS[str(facts["function"])](int(text), int(facts["b"])) == facts["target"])
 
     def answers(self, problem: Problem) -> tuple[str, ...]:
         """The one right answer: f is increasing, so the root is unique."""

@@ -1,10 +1,16 @@
 """How a training run is set up."""
 
-import math
 from dataclasses import dataclass, field
+from typing import Any
 
+from mrt_lib.engines.base import check_numbers
 from mrt_lib.training.lora import LoraSettings
 from mrt_lib.training.losses import LossConfig
+
+COUNTS = ["steps", "prompts", "thinking_tokens", "episodes", "answer_tokens", "updates", "snapshot_every"]
+COUNTS += ["checkpoint_every", "micro_batch_tokens", "generation_batch_tokens", "prover_batch_tokens"]
+AMOUNTS = "seed", "warmup", "temperature", "learning_rate", "max_grad_norm"
+LEAST: dict[str, Any] = dict.fromkeys(COUNTS, 1) | dict.fromkeys(AMOUNTS, 0)
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Stage:
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.stop:
             raise ValueError(f"a stage from step {self.start} to step {self.stop} has no steps")
-        _check_positive(self, "thinking_tokens", "episodes", where="stage: ")
+        check_numbers(self, "stage: ", thinking_tokens=1, episodes=1)
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Imitation:
     tokens: int = 1024
 
     def __post_init__(self) -> None:
-        _check_positive(self, "steps", "tokens", where="imitation.")
+        check_numbers(self, "imitation.", steps=1, tokens=1)
 
 
 @dataclass(frozen=True)
@@ -95,16 +101,10 @@ class TrainConfig:
     stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
-        counted = "steps", "thinking_tokens", "episodes", "answer_tokens", "updates"
-        _check_positive(self, *counted, "snapshot_every", "checkpoint_every", "micro_batch_tokens")
-        _check_positive(self, "generation_batch_tokens", "prover_batch_tokens")
+        check_numbers(self, **LEAST)
         for name in ("temperature", "learning_rate", "max_grad_norm"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
-        if min(self.seed, self.warmup) < 0:
-            raise ValueError(f"seed and warmup must be at least 0, got {self.seed} and {self.warmup}")
-        if self.prompts is not None and self.prompts < 1:
-            raise ValueError(f"prompts must be at least 1, or None for all problems, got {self.prompts}")
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} must be above 0")
         if self.group < 2:
             raise ValueError(f"a group of {self.group} has nothing to be compared with; use at least 2")
         if self.prompts is not None and self.updates > self.prompts:
@@ -131,11 +131,3 @@ class TrainConfig:
     def longest(self) -> Stage:
         """The stage with the largest thinking budget."""
         return max(self.stages or [self.budget(0)], key=lambda stage: stage.thinking_tokens)
-
-
-def _check_positive(config: object, *names: str, where: str = "") -> None:
-    for name in names:
-        number = getattr(config, name)
-        if not isinstance(number, int) or number < 1:
-            whole = "" if isinstance(number, int) else "a whole number of "
-            raise ValueError(f"{where}{name} must be {whole}at least 1, got {number!r}")

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from mrt_lib.adapters import adapted_layers, check_names, merged_weights, write_weights
+from mrt_lib.engines.base import check_numbers
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class LoraSettings:
     rank: int = 16
     alpha: int = 32
     targets: str | tuple[str, ...] = "all-linear"
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "lora.", rank=1, alpha=1)
 
 
 class Learner:

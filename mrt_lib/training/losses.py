@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import torch
 
+from mrt_lib.engines.base import check_numbers
+
 Normalisation = Literal["grpo", "dr_grpo", "dapo"]
 
 
@@ -38,8 +40,9 @@ class LossConfig:
     def __post_init__(self) -> None:
         if self.normalisation not in ("grpo", "dr_grpo", "dapo"):
             raise ValueError(f"normalisation must be grpo, dr_grpo or dapo, got {self.normalisation!r}")
-        if not 0 <= self.clip_low < 1 or self.clip_high < 0 or self.kl < 0:
-            raise ValueError(f"need 0 <= clip_low < 1, clip_high >= 0 and kl >= 0, got {self}")
+        check_numbers(self, "loss.", clip_low=0, clip_high=0, kl=0)
+        if self.clip_low >= 1:
+            raise ValueError(f"loss.clip_low must be below 1, got {self.clip_low}")
 
 
 def rollout_weights(lengths: torch.Tensor, normalisation: Normalisation, limit: int) -> torch.Tensor:
