@@ -46,6 +46,7 @@ def ratios() -> Found:
     ):
         yield name, gain_ratio(own, rival, base, TRAIN_BUDGET), RATIO
     yield "credit_minus_exact_outcome", _lead(mrt, exact, TRAIN_BUDGET), PROBABILITY
+    yield "credit_minus_exact_outcome_2x", _lead(mrt, exact, 2 * TRAIN_BUDGET), PROBABILITY
     start, noiseless, credit = (arm_runs(arm, base="weak") for arm in ("untrained", *ON_WEAK[1:]))
     if start and noiseless and credit:
         found = gain_ratio(credit, noiseless, start, TRAIN_BUDGET)
@@ -57,7 +58,9 @@ def equal_rates() -> Found:
     base, mrt, grpo = _arm("untrained"), _arm("mrt_regret_to_go"), _arm("grpo_at_mrt_rate")
     low = gain_ratio(mrt, _arm("grpo_exact_at_mrt_rate"), base, TRAIN_BUDGET)
     high = gain_ratio(_arm("mrt_regret_to_go_at_grpo_rate"), _arm("grpo_exact"), base, TRAIN_BUDGET)
+    low_lead = _lead(mrt, _arm("grpo_exact_at_mrt_rate"), 2 * TRAIN_BUDGET)
     yield "credit_over_exact_outcome_low_rate", low, RATIO
+    yield "credit_minus_exact_outcome_low_rate_2x", low_lead, PROBABILITY
     yield "credit_over_exact_outcome_high_rate", high, RATIO
     yield "lead_equal_rate", _lead(mrt, grpo, TRAIN_BUDGET), PROBABILITY
     yield "lead_equal_rate_2x", _lead(mrt, grpo, 2 * TRAIN_BUDGET), PROBABILITY

@@ -24,6 +24,7 @@ from experiments.words_plan import (
     WordsRun,
     plan,
 )
+from experiments.words_results import write_results
 from mrt_lib import Reasoner, TrainConfig, Trainer
 from mrt_lib.arms import GRPO
 from mrt_lib.engines import Sampling
@@ -122,4 +123,4 @@ if __name__ == "__main__":
     dtype, reason = hardware_dtype()
     if dtype != "bfloat16":
         sys.exit(f"runs to be compared compute in bfloat16, but {reason}: use another machine")
-    command_line("experiments.words", __doc__, plan, execute)
+    command_line("experiments.words", __doc__, plan, execute, write_results)
