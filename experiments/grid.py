@@ -4,6 +4,7 @@ from functools import cached_property
 
 from experiments import run
 from experiments.grid_plan import RUNS, GridRun, plan
+from experiments.grid_results import write_results
 from experiments.schedule import command_line
 from mrt_lib.tasks import SHIPPED, Problem, RootSearch
 
@@ -33,4 +34,4 @@ def execute(grid_run: GridRun) -> None:
 
 
 if __name__ == "__main__":
-    command_line("experiments.grid", __doc__, plan, execute)
+    command_line("experiments.grid", __doc__, plan, execute, write_results)

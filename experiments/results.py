@@ -1,6 +1,6 @@
 """`python -m experiments.results`: rebuild tables, figures and headline numbers from the raw runs."""
 
-from experiments import backtracking_results, curriculum_results, star, words_results
+from experiments import backtracking_results, curriculum_results, grid_results, star, words_results
 from experiments.evidence import write_evidence
 from experiments.figures import write_figures
 from experiments.headline import write_headline
@@ -16,4 +16,5 @@ if __name__ == "__main__":
     backtracking_results.write_results()
     curriculum_results.write_results()
     words_results.write_results()
+    grid_results.write_results()
     write_figures()

@@ -12,7 +12,7 @@ import pandas as pd
 from experiments.load import ArmRuns, arm_runs, logs, tuning_frame
 from experiments.measure import EPISODES, OTHER_EPISODES, REGRET_BUDGETS, TOKEN_GRID, VOTES
 from experiments.plan import ARMS, PLENTY, STEPS
-from experiments.records import TOTALS, write_table
+from experiments.records import RUNS, TOTALS, write_table
 from mrt_lib.measure.stats import means_over_seeds
 from mrt_lib.measure.voting import majority_at_k
 
@@ -43,7 +43,7 @@ def write_tables() -> None:
         write_table(frame.dropna(subset="validation_J4")[columns], TABLES / "training.csv")
 
 
-def arm_rows(arm: ArmRuns) -> Iterator[tuple]:
+def arm_rows(arm: ArmRuns, runs: Path = RUNS) -> Iterator[tuple]:
     """Every metric of an arm with its interval over seeds and problems; of totals, the range over seeds.
 
     Seconds are steps x the median step of a seed, and their value is the median seed's: the machine was
@@ -54,7 +54,7 @@ def arm_rows(arm: ArmRuns) -> Iterator[tuple]:
     for metric, xs, array in _metrics(arm):
         for x, found in zip(xs, means_over_seeds(array, seed=0), strict=True):
             yield (*own, metric, x, found.value, found.low, found.high, len(array))
-    log = logs(arm).groupby("seed") if run.steps else None
+    log = logs(arm, runs).groupby("seed") if run.steps else None
     for name in TOTALS:
         if log is not None and name.endswith("seconds"):
             values = (run.steps * log[name].median()).tolist()

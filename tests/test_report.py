@@ -200,6 +200,7 @@ TWICE = [*PROBLEMS, replace(PROBLEMS[0], id="other")]
         (PROBLEMS, {"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         (PROBLEMS, {"temperature": float("nan")}, "temperature must be a number of at least 0, got nan"),
         (PROBLEMS, {"branches": 1}, "branches must be a whole number of at least 2"),
+        (PROBLEMS, {"budgets": 50}, "budgets must be a list of whole numbers, got 50"),
         (PROBLEMS, {"budgets": [0, 50]}, "a budget must be an integer"),
         (PROBLEMS, {"temperature": 0}, "temperature must be above 0"),
     ],

@@ -70,6 +70,8 @@ def report(
     FileNotFoundError: no such model or file. BlockingIOError: another process has the folder.
     """
     options = Options(rollouts, thinking_tokens, branches, answer_tokens, temperature, seed, top_p, top_k)
+    if isinstance(budgets, int | str):
+        raise ValueError(f"budgets must be a list of whole numbers, got {budgets!r}")
     budgets = [check_positive("a budget", tokens) for tokens in budgets] if budgets else None
     problems = read_problems(problems) if isinstance(problems, str | Path) else list(problems)
     task = check_problems(problems, task)
