@@ -92,14 +92,14 @@ def draw_decisions(credits: Sequence[np.ndarray], names: Sequence[str], title: s
 
 
 def draw_paid(
-    rollouts: Sequence[Rollout], advantages: Sequence[np.ndarray], title: str, ax: Axes
+    rollouts: Sequence[Rollout], advantages: Sequence[np.ndarray], title: str, ax: Axes, size: float
 ) -> AxesImage:
-    """A group token by token: colour is the advantage, hatched below 0; the number is J after the episode."""
+    """A group token by token: colour is the advantage, up to `size` in either direction, hatched below 0; the
+    number is J after the episode."""
     width = max(map(len, advantages))
     grid = np.full((len(rollouts), width), np.nan)
     for row, own in zip(grid, advantages, strict=True):
         row[: len(own)] = own
-    size = max(1.0, float(np.nanmax(np.abs(grid))))
     extent = (0, width, len(rollouts), 0)
     picture = ax.imshow(grid, cmap="PuOr_r", vmin=-size, vmax=size, aspect="auto", extent=extent)
     for i, rollout in enumerate(rollouts):
