@@ -104,7 +104,7 @@ function paid(t) {
   part("paid-title").textContent = nothing
     ? "What each arm pays: step to an episode to see it"
     : over ? "What each arm pays every token that ends the thought"
-    : `What each arm pays every token of episode ${step}`;
+    : `What each arm pays every token of episode ${step} (plainest form: nothing divided, weight 1)`;
   const rows = part("paid");
   rows.replaceChildren();
   for (const [name, colour] of Object.entries(looks.arms)) {
