@@ -265,9 +265,8 @@ def plan() -> list[Run]:
     """Every run that can be started now or is done, most needed first."""
     tuned = [arm for arm in ARMS if ARMS[arm].knobs]
     rest = [arm for arm in ARMS if arm not in HEADLINE]
-    sparse = Run("untrained", None, 0.0, 0, "base", 0, "root_search_63")
     order = _fair_control()
-    order += [Run("untrained", None, 0.0, 0, base, 0) for base in ("base", "weak", "strong")] + [sparse]
+    order += [Run("untrained", None, 0.0, 0, base, 0) for base in ("base", "weak", "strong")]
     order += [run for arm in HEADLINE for run in tuning_runs(arm)] + _by_seed(HEADLINE, range(5))
     order += [run for arm in tuned for run in tuning_runs(arm)]
     order += _by_seed([arm for arm in rest if arm != SLOWEST], range(3)) + _by_seed(HEADLINE, range(5, 10))
@@ -289,9 +288,8 @@ def _fair_control() -> list[Run]:
 
 
 def _elsewhere(arms: Sequence[str]) -> list[Run]:
-    """On the other bases and on the task with twice the candidates."""
-    others: list[dict[str, str]] = [{"task": "root_search_63"}, {"base": "weak"}, {"base": "strong"}]
-    return [run for changes in others for run in _by_seed(arms, range(3), **changes)]
+    """On the other bases."""
+    return [run for base in ("weak", "strong") for run in _by_seed(arms, range(3), base=base)]
 
 
 def _by_seed(arms: Sequence[str], numbers: range, **changes: Any) -> list[Run]:

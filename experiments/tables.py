@@ -23,8 +23,7 @@ LOGGED = ("step", "tokens", "wall", "thought_tokens", "episodes", "entropy", "si
 
 def every_arm() -> list[ArmRuns]:
     """All arms, bases and lengths that have a tested run."""
-    settings: list[dict[str, Any]] = [{}, {"base": "weak"}, {"base": "strong"}, {"task": "root_search_63"}]
-    settings += [PLENTY, {"steps": 3 * STEPS}]
+    settings: list[dict[str, Any]] = [{}, {"base": "weak"}, {"base": "strong"}, PLENTY, {"steps": 3 * STEPS}]
     found = [arm_runs(arm, **setting) for setting in settings for arm in ("untrained", *ARMS)]
     return list({arm.run.name: arm for arm in found if arm is not None}.values())
 
