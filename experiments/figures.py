@@ -16,9 +16,9 @@ from experiments.headline import best_arm
 from experiments.load import ArmRuns, arm_runs, logs
 from experiments.measure import EPISODES
 from experiments.palette import LABELS, SERIES
-from experiments.plan import ARMS, BUDGETS, ON_WEAK
+from experiments.plan import BUDGETS, ON_WEAK
 from experiments.records import RUNS
-from experiments.test_time_plots import draw_test_time
+from experiments.test_time_plots import draw_four
 from experiments.test_time_results import TABLE
 from mrt_lib import plots
 from mrt_lib.measure.stats import Interval, means_over_seeds, over_seeds
@@ -35,7 +35,7 @@ def write_figures() -> None:
     """Redraw every figure whose runs are there."""
     if TABLE.exists():
         plots.use_style()
-        _save(draw_test_time(pd.read_csv(TABLE)), "test_time.png")
+        _save(draw_four(pd.read_csv(TABLE)), "test_time.png")
     write_curriculum_figure()
     write_backtracking_figure()
     base, best = arm_runs("untrained"), best_arm()
@@ -44,8 +44,6 @@ def write_figures() -> None:
         return
     plots.use_style()
     _save(draw_values([base, *rivals, best]), "training_values.png")
-    _save(draw_gains(base, [arm for name in ARMS if (arm := arm_runs(name))]), "training_gains.png")
-    _save(draw_learning([*rivals, best]), "training_tokens.png")
     if weak := [arm for name in ON_WEAK if (arm := arm_runs(name, base="weak"))]:
         _save(draw_learning(weak), "training_weak.png")
 

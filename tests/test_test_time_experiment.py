@@ -9,7 +9,7 @@ from experiments import test_time_results as results
 from experiments.palette import SERIES
 from experiments.records import read_facts, write_run
 from experiments.test_time import methods
-from experiments.test_time_plots import draw_test_time
+from experiments.test_time_plots import FOUR, WORDS, draw_four
 from mrt_lib import plots
 from mrt_lib.files import sha256
 from tools.summary import read_summary
@@ -62,17 +62,23 @@ def test_methods_that_are_drawn_have_a_look_and_no_two_are_the_same_run():
     assert {name for name, _ in keys} - known == {"linearised_window_1", "linearised_window_3"}
 
 
-def test_the_figure_draws_one_line_per_method_and_second_knob():
-    keys = [("maj_at_k", "1"), ("maj_at_k", "4"), ("beam_own", "1x4"), ("beam_own", "2x4")]
-    keys += [("stop_and_vote", f"{j}x{k}") for j in (2, 4) for k in (1, 8)] + [("linearised_window_1", "4")]
+def test_the_figure_draws_four_methods_for_every_model():
+    keys = [
+        ("maj_at_k", "1"),
+        ("maj_at_k", "4"),
+        ("beam_own", "1x4"),
+        ("beam_own", "2x4"),
+        ("linearised", "4"),
+    ]
+    keys += [("linearised", "4"), ("best_of_n_own", "4"), ("stop_and_vote", "2x8"), ("pass_at_k", "4")]
     frame = pd.DataFrame(keys, columns=["method", "knob"]).assign(low=0.1, high=0.9, accuracy=0.5)
     frame["tokens"] = range(20, 20 + len(keys))
     plots.use_style()
-    figure = draw_test_time(pd.concat([frame.assign(model=name) for name in ("base", "grpo")]))
-    labels = [[line.get_label() for line in ax.lines] for ax in figure.axes]
-    assert labels == [["maj@k", "beam, own value", "stop early", "stop early, vote of 8"]] * 2
-    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [2, 2, 2, 2]
+    figure = draw_four(pd.concat([frame.assign(model=name) for name in ("base", "grpo")]))
+    assert [len(ax.containers[1].lines[0].get_xdata()) for ax in figure.axes] == [2, 2]
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["base", "GRPO"]
+    words = [text.get_text() for text in figure.legends[0].texts]
+    assert sorted(words) == sorted(WORDS[method] for method in FOUR)
     plt.close(figure)
 
 
