@@ -53,8 +53,8 @@ def test_stages_that_do_not_follow_each_other_are_refused(ranges, message):
     [
         ((3, 3, 22, 2), "from step 3 to step 3 has no steps"),
         ((-1, 3, 22, 2), "from step -1 to step 3 has no steps"),
-        ((0, 3, 0, 2), "stage: thinking_tokens must be at least 1, got 0"),
-        ((0, 3, 22, 0), "stage: episodes must be at least 1, got 0"),
+        ((0, 3, 0, 2), "stage: thinking_tokens must be a whole number of at least 1, got 0"),
+        ((0, 3, 22, 0), "stage: episodes must be a whole number of at least 1, got 0"),
     ],
 )
 def test_a_stage_that_makes_no_sense(fields, message):

@@ -120,9 +120,9 @@ def test_nothing_to_train_on_or_with():
     ("changes", "message"),
     [
         ({"group": 1}, "a group of 1 has nothing to be compared with"),
-        ({"steps": 0}, "steps must be at least 1, got 0"),
-        ({"prompts": 0}, "prompts must be at least 1, or None for all problems, got 0"),
-        ({"snapshot_every": 0}, "snapshot_every must be at least 1"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        ({"prompts": 0}, "prompts must be a whole number of at least 1, got 0"),
+        ({"snapshot_every": 0}, "snapshot_every must be a whole number of at least 1"),
         ({"updates": 5, "prompts": 4}, "5 updates cannot share 4 problems"),
         ({"lora": None, "loss": LossConfig(kl=0.1)}, "the KL term needs LoRA"),
     ],
