@@ -167,7 +167,7 @@ def results() -> str:
 
 def _shown(summary: dict[str, dict[str, Any]], name: str) -> str:
     row = summary.get(name)
-    return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if row else NOT_MEASURED
+    return f"{row['value']:z.2f} [{row['low']:z.2f}, {row['high']:z.2f}]" if row else NOT_MEASURED
 
 
 def _verdicts() -> list[str]:
