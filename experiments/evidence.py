@@ -9,7 +9,8 @@ import numpy as np
 
 from experiments.headline import TRAIN_BUDGET, gain_ratio, paired, ratio_of_gains, tokens_to_best
 from experiments.load import ArmRuns, arm_runs, setting_runs
-from experiments.plan import HEADLINE, ON_WEAK, finely_chosen
+from experiments.plan import ARMS, HEADLINE, ON_WEAK, finely_chosen
+from experiments.records import RUNS
 from experiments.statistics import difference
 from mrt_lib.measure.stats import Interval, over_seeds
 from tools.summary import SUMMARY, record
@@ -27,25 +28,28 @@ def write_evidence(path: Path = SUMMARY) -> None:
             record(f"evidence.{name}", found, unit, COMMAND, path)
 
 
-def tuned(arm: str) -> ArmRuns:
-    """The runs of the fine tuning's choice; of the first one before the fine one has its seeds."""
-    best = finely_chosen(arm)
-    found = setting_runs(best) if best else None
-    return found if found and len(found.seeds) >= FEWEST_SEEDS else _arm(arm)
+def tuned(arm: str, runs: Path = RUNS) -> ArmRuns:
+    """The runs of the fine tuning's choice; of the first one where there was none or it has no seeds yet."""
+    best = finely_chosen(arm, runs) if ARMS[arm].fine else None
+    found = setting_runs(best, runs) if best else None
+    return found if found and len(found.seeds) >= FEWEST_SEEDS else _arm(arm, runs)
 
 
 def ratios() -> Found:
     """Gain of one arm over the base / gain of another, after as many episodes as in training."""
-    base, grpo, exact, mrt = _arm("untrained"), *(tuned(arm) for arm in HEADLINE[:3])
+    base, grpo, exact, mrt, log = _arm("untrained"), *(tuned(arm) for arm in HEADLINE)
     for name, own, rival in (
         ("gain_ratio", mrt, grpo),
         ("gain_ratio_exact_outcome", exact, grpo),
         ("credit_over_exact_outcome", mrt, exact),
+        ("log_progress_over_exact_outcome", log, exact),
+        ("gain_ratio_log_progress", log, grpo),
         ("gain_ratio_paper", _arm("mrt_online_4"), grpo),
         ("gain_ratio_paper_offline", _arm("mrt_offline"), grpo),
     ):
         yield name, gain_ratio(own, rival, base, TRAIN_BUDGET), RATIO
     yield "credit_minus_exact_outcome", _lead(mrt, exact, TRAIN_BUDGET), PROBABILITY
+    yield "log_progress_minus_exact_outcome", _lead(log, exact, TRAIN_BUDGET), PROBABILITY
     yield "credit_minus_exact_outcome_2x", _lead(mrt, exact, 2 * TRAIN_BUDGET), PROBABILITY
     start, noiseless, credit = (arm_runs(arm, base="weak") for arm in ("untrained", *ON_WEAK[1:]))
     if start and noiseless and credit:
@@ -87,8 +91,8 @@ def tokens() -> Found:
     yield "tokens_to_grpo_best_read", found, "share of GRPO's tokens"
 
 
-def _arm(name: str) -> ArmRuns:
-    if (found := arm_runs(name)) is None:
+def _arm(name: str, runs: Path = RUNS) -> ArmRuns:
+    if (found := arm_runs(name, runs)) is None:
         raise FileNotFoundError(f"no committed runs of {name}; `make experiments` makes them")
     return found
 
