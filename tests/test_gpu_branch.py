@@ -60,7 +60,7 @@ def test_the_branch_for_a_larger_model_runs_to_its_end(tmp_path, monkeypatch):
     said = "".join(str(cell.get("outputs")) for cell in notebook_files.read(tmp_path / "done.ipynb").cells)
     assert f"{NAME.partition('/')[2]}, 5 problems to train on, 2 to measure on" in said
     assert "million parameters in float32" in said
-    assert "on this machine: 4 steps of" in said
+    assert "on this machine: 8 steps of" in said  # an arm and its control
 
 
 def test_what_the_branch_needs_is_asked_for_before_anything_of_it_begins(code):
