@@ -114,9 +114,9 @@ def contenders(runs: Path = RUNS) -> list[str]:
     """Arms whose J after five episodes is not surely below the best one's; none before all are done."""
     found = {arm: setting_runs(best, runs) for arm in GRID if (best := chosen(arm, runs))}
     values = {
-        arm: own.arrays["value"][: len(SEEDS), :, BUDGET]
+        arm: own.only(list(SEEDS))["value"][..., BUDGET]
         for arm, own in found.items()
-        if own and len(own.seeds) >= len(SEEDS)
+        if own and set(SEEDS) <= set(own.seeds)
     }
     if len(values) < len(GRID):
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,17 +87,17 @@ def numbers(found: dict[str, ArmRuns]) -> Found:
             yield name, gain_ratio(found[own], found[rival], start, BUDGET), RATIO
             yield f"{name}_difference", _lead(found[own], found[rival]), PROBABILITY
     if all(_common(found, *pair) for pair in TWINS.items()):
-        seeds = min(len(found[arm].seeds) for pair in TWINS.items() for arm in pair)
+        seeds = _seeds(found, [*TWINS, *TWINS.values()])
         exact, sampled = (
-            np.concatenate([found[arm].arrays["value"][:seeds, :, BUDGET] for arm in arms], axis=1)
+            np.concatenate([found[arm].only(seeds)["value"][..., BUDGET] for arm in arms], axis=1)
             for arms in (TWINS, TWINS.values())
         )
-        base = np.tile(start.arrays["value"][0, :, BUDGET], (seeds, len(TWINS)))
+        base = np.tile(start.arrays["value"][0, :, BUDGET], (len(seeds), len(TWINS)))
         yield "exact_vs_sampled_gain", over_seeds(ratio_of_gains, exact, sampled, base, seed=0), RATIO
     others = [arm for arm in RIVALS if _common(found, ours, arm)]
     if len(others) == len(RIVALS):
-        seeds = min(len(found[arm].seeds) for arm in (ours, *others))
-        regrets = (found[arm].arrays["regret_oracle"][:seeds] for arm in (ours, *others))
+        seeds = _seeds(found, [ours, *others])
+        regrets = (found[arm].only(seeds)["regret_oracle"] for arm in (ours, *others))
         yield "regret_margin_vs_best_rival", over_seeds(_least_lead, *regrets, seed=0), REGRET
 
 
@@ -132,9 +132,12 @@ def _best(found: dict[str, ArmRuns], arms: Sequence[str]) -> str:
 
 def _common(found: dict[str, ArmRuns], own: str, rival: str) -> bool:
     """Both arms have enough seeds in common."""
-    if own not in found or rival not in found:
-        return False
-    return len(set(found[own].seeds) & set(found[rival].seeds)) >= FEWEST_SEEDS
+    return {own, rival} <= found.keys() and len(_seeds(found, [own, rival])) >= FEWEST_SEEDS
+
+
+def _seeds(found: dict[str, ArmRuns], arms: Iterable[str]) -> list[int]:
+    """The seeds that all of these arms have."""
+    return sorted(set.intersection(*(set(found[arm].seeds) for arm in arms)))
 
 
 def _lead(arm: ArmRuns, rival: ArmRuns, episodes: int = BUDGET) -> Interval:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from experiments.records import RUNS, read_facts
 from mrt_lib.arms import GRPO, Arm, GRPOExact, LengthPenalty, MRTExact, MRTOffline, MRTOnline
@@ -171,14 +171,23 @@ class Run:
         return read_facts(self.name, runs) is not None
 
 
+class Named(Protocol):
+    """What its records are found by."""
+
+    @property
+    def name(self) -> str:
+        """Folder of the run's records."""
+
+
 SomeRun = TypeVar("SomeRun", bound=Run)
+SomeNamed = TypeVar("SomeNamed", bound=Named)
 
 
 def tuning_runs(arm: str, runs: Path = RUNS) -> list[Run]:
     """Five runs for every arm: three learning rates, then the knob's other two values at the best of them."""
     first, *others = ARMS[arm].knobs
     rates = [Run(arm, first, rate, TUNING_SEED) for rate in RATES]
-    best = _best(rates, runs)
+    best = best_setting([[run] for run in rates], runs)
     return rates + [replace(best, knob=knob) for knob in others] if best else rates
 
 
@@ -193,7 +202,7 @@ def _weak_tuning(arm: str, runs: Path = RUNS) -> list[Run]:
 
 def chosen_on_weak(arm: str, runs: Path = RUNS) -> Run | None:
     """The best setting on the weak base, under the name of the control that has this setting; or None."""
-    best = _best(_weak_tuning(arm, runs), runs)
+    best = best_setting([[run] for run in _weak_tuning(arm, runs)], runs)
     return replace(best, arm=_named(best, runs)) if best else None
 
 
@@ -245,14 +254,8 @@ def chosen(arm: str, runs: Path = RUNS) -> Run | None:
         own, other = chosen(spec.like, runs), chosen(spec.rate_of, runs)
         return replace(own, arm=arm, rate=other.rate) if own and other else None
     grid = tuning_runs(spec.like or arm, runs)
-    best = _best(grid, runs) if len(grid) > len(RATES) else None
+    best = best_setting([[run] for run in grid], runs) if len(grid) > len(RATES) else None
     return replace(best, arm=arm) if best else None
-
-
-def _best(grid: list[Run], runs: Path) -> Run | None:
-    facts = [read_facts(run.name, runs) for run in grid]
-    scores = [f["validation_J4"] for f in facts if f]
-    return grid[scores.index(max(scores))] if len(scores) == len(grid) else None
 
 
 def seeds(arm: str, numbers: range, **changes: Any) -> list[Run]:

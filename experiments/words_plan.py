@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.plan import ARMS as MAIN_ARMS
-from experiments.plan import SEQUENCE_MEAN, TUNING_SEED, UNSCALED
+from experiments.plan import SEQUENCE_MEAN, TUNING_SEED, UNSCALED, best_setting
 from experiments.records import read_facts
 from mrt_lib.arms import BRPO, MRTSTaR
 from mrt_lib.training.losses import LossConfig
@@ -81,21 +81,15 @@ def tuning_runs(arm: str, runs: Path = RUNS) -> list[WordsRun]:
     """Five short runs for every arm: three rates, then the knob's other values at the best of them."""
     first, *others = KNOBS[arm]
     rates = [WordsRun(arm, first, rate, TUNING_SEED, TUNING_STEPS) for rate in RATES]
-    best = _best(rates, runs)
+    best = best_setting([[run] for run in rates], runs)
     return rates + [replace(best, knob=knob) for knob in others] if best else rates
 
 
 def chosen(arm: str, runs: Path = RUNS) -> WordsRun | None:
     """The setting with the highest validation J after four episodes; None before tuning has ended."""
     grid = tuning_runs(arm, runs)
-    best = _best(grid, runs) if len(grid) > len(RATES) else None
+    best = best_setting([[run] for run in grid], runs) if len(grid) > len(RATES) else None
     return replace(best, steps=STEPS) if best else None
-
-
-def _best(grid: list[WordsRun], runs: Path) -> WordsRun | None:
-    facts = [read_facts(run.name, runs) for run in grid]
-    scores = [f["validation_J4"] for f in facts if f]
-    return grid[scores.index(max(scores))] if len(scores) == len(grid) else None
 
 
 def plan(runs: Path = RUNS) -> list[WordsRun]:

@@ -150,11 +150,11 @@ class Reasoner:
         """ValueError unless prompt, thought, stop text and answer fit into the context together."""
         if (room := self.room(problems, answer_tokens)) is not None and thinking_tokens > room:
             rest = f"the longest prompt, the stop text and an answer of {answer_tokens} tokens"
+            whole = f"the model's context of {self.context}"
             if room <= 0:
-                fill = f"{rest} fill the model's context of {self.context}"
-                raise ValueError(f"{fill}; shorten the questions or answer_tokens")
-            left = f"leave at most {room} of the model's context of {self.context}"
-            raise ValueError(f"thinking_tokens={thinking_tokens} does not fit: {rest} {left}")
+                raise ValueError(f"{rest} fill {whole}; shorten the questions or answer_tokens")
+            asked = f"thinking_tokens={thinking_tokens} does not fit"
+            raise ValueError(f"{asked}: {rest} leave at most {room} of {whole}")
 
     def prompt(self, question: str) -> list[int]:
         """Token ids up to and including the open thinking block; ValueError for what cannot be written."""

@@ -1,6 +1,7 @@
 """Tasks: the verifier, the splits and the proven optimum."""
 
 import re
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -46,6 +47,16 @@ def test_the_verifier_refuses_junk_and_ignores_white_space_around_the_answer(tas
     for junk in ("", " ", "0", "-{0}", "+{0}", "0{0}", "{0}.0", "{0} {0}", "x = {0}", "１"):
         assert not any(task.score(p, junk.format(p.answer)) for p in problems), junk
     assert all(task.score(p, f" \n{p.answer}\t") == 1.0 for p in problems)
+
+
+def test_a_gold_that_is_no_root_is_right_for_nobody_and_missing_facts_are_named():
+    task = RootSearch(31)
+    problem = task.problem(7, 3)
+    wrong = replace(problem, answer="99")
+    assert task.score(wrong, "99") == task.score(wrong, "7") == 0
+    assert task.score(problem, " 7 ") == 1
+    with pytest.raises(ValueError, match="needs the facts function, b and target"):
+        task.score(replace(problem, facts={}), "7")
 
 
 @shipped

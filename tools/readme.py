@@ -148,7 +148,7 @@ def fair_control() -> str:
         "* **Does credit for episodes add to a noiseless outcome?** Against the gain of GRPO with the exact "
         f"outcome, all tuned alike, exact log-progress has {log} times as much and exact regret-to-go "
         f"{main}; from the weak base regret-to-go has {weak}: {says}. Thinking twice as long as in training, "
-        f"regret-to-go leads by {leads[0]} in J; where both learn at one rate, by {leads[1]}."
+        f"regret-to-go leads it by {leads[0]} in J; where both learn at one rate, by {leads[1]}."
     )
 
 

@@ -76,8 +76,10 @@ class RootSearch:
         return draw(self.problems, rng, n, split)
 
     def score(self, problem: Problem, answer_text: str) -> float:
-        """1.0 if the text is the gold answer, which is a root, and nothing else, else 0.0."""
+        """1.0 if the text is the gold answer and a root, else 0.0; ValueError without the problem's facts."""
         text, facts = answer_text.strip(), problem.facts
+        if not {"function", "b", "target"} <= facts.keys():
+            raise ValueError(f"problem {problem.id!r} needs the facts function, b and target; see `problem`")
         if text != problem.answer or not text.isdecimal():
             return 0.0
         return float(FUNCTIONS[str(facts["function"])](int(text), int(facts["b"])) == facts["target"])
