@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.headline import TRAIN_BUDGET, gain_ratio, paired, ratio_of_gains, tokens_to_best
+from experiments.headline import (
+    TRAIN_BUDGET,
+    gain_ratio,
+    paired,
+    ratio_of_gains,
+    token_efficiency,
+    tokens_to_best,
+)
 from experiments.load import ArmRuns, arm_runs, setting_runs
 from experiments.plan import ARMS, HEADLINE, ON_WEAK, finely_chosen
 from experiments.records import RUNS
@@ -86,7 +93,9 @@ def one_seed() -> Found:
 
 
 def tokens() -> Found:
-    """Tokens for GRPO's best validation J, with those that the prover reads, as a share of GRPO's."""
+    """Tokens of a thought for the J of finely tuned GRPO; training tokens, read ones too, for its best J."""
+    fewer = token_efficiency(tuned("mrt_regret_to_go"), tuned("grpo"))
+    yield "token_efficiency", fewer, "times fewer tokens"
     found = tokens_to_best(_arm("mrt_regret_to_go"), _arm("grpo"), read=True)
     yield "tokens_to_grpo_best_read", found, "share of GRPO's tokens"
 

@@ -52,6 +52,7 @@ NUMBERS = {
     "evidence.lead_equal_rate_2x": "MRT minus GRPO at one learning rate: J after 8 episodes",
     "i2.gain_ratio_equal_time": "gain of the best MRT arm / GRPO's gain at equal training time",
     "i2.token_efficiency": "tokens of thought that GRPO needs / MRT needs for GRPO's J at 4 episodes",
+    "evidence.token_efficiency": "the same, both finely tuned",
     "i2.tokens_to_grpo_best": "sampled training tokens that MRT needs for GRPO's best J / GRPO's",
     "evidence.tokens_to_grpo_best_read": "the same with the tokens that the exact prover reads",
     "i2.regret_margin_min_over_budgets": "lead in normalised regret over GRPO and base, least of 5 budgets",
@@ -157,7 +158,7 @@ def results() -> str:
     summary, verdicts = read_summary(ROOT / "data/results/summary.json"), _verdicts()
     ratio = {name: _shown(summary, f"evidence.gain_ratio{name}") for name in ("", "_paper", "_paper_offline")}
     counts = [f"{verdicts.count(name)} {name}" for name in dict.fromkeys(sorted(verdicts))]
-    weak, tokens = (_shown(summary, f"i2.{name}") for name in ("gain_ratio_weak_base", "token_efficiency"))
+    weak, tokens = (_shown(summary, n) for n in ("i2.gain_ratio_weak_base", "evidence.token_efficiency"))
     lines = [
         f"* **Against plain GRPO** exact regret-to-go has {ratio['']} times the gain from the main base (the "
         f"paper reports 2 to 3 for its own arms) and {weak} times from a weak one.",
