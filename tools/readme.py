@@ -164,8 +164,8 @@ def results() -> str:
     lines = [
         f"* **Against plain GRPO** exact regret-to-go has {ratio['']} times the gain from the main base (the "
         f"paper reports 2 to 3 for its own arms) and {weak} times from a weak one. With four times the "
-        "rollouts in half the steps, where no arm was tuned anew and MRT keeps the lower learning rate, its J "
-        f"minus GRPO's is {plenty}.",
+        "rollouts in half the steps, where no arm was tuned anew and MRT keeps the lower learning rate, its "
+        f"J minus GRPO's is {plenty}.",
         f"* **The paper's own arms** have {ratio['_paper']} times GRPO's gain with values sampled by four "
         f"branches, {ratio['_paper_offline']} times with stale prefixes.",
         f"* **Tokens**: to be as accurate as GRPO is at the training budget, GRPO needs {tokens} times the "
