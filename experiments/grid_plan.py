@@ -66,7 +66,8 @@ GRID: dict[str, ArmSpec] = {
 }
 # Each wave is tuned, then run; what is cut first when time is short comes last.
 WAVES = (
-    ("grpo", "grpo_exact", "mrt_regret_to_go", "brpo", "mrt_progress", "igpo"),
+    ("grpo", "grpo_exact", "mrt_regret_to_go"),
+    ("brpo", "mrt_progress", "igpo"),
     ("mrt_regret_to_go_4", "brpo_4", "mrt_online_4", "dler", "s_grpo", "mrt_offline"),
     ("mrt_log_progress", "mig", "mig_4", "length_penalty"),
 )

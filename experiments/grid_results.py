@@ -1,4 +1,4 @@
-"""Tables and headline numbers of the field side by side: `grid.csv`, `grid_training.csv`, `grid.*`."""
+"""Tables and headline numbers of the field side by side: `grid*.csv`, `grid.*`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from experiments.grid_effects import FEWEST_SEEDS, TWINS, write_effects
 from experiments.grid_plan import BUDGET, GRID, ON_WEAK, RUNS, SCORE, UNTRAINED, chosen
 from experiments.headline import gain_ratio, paired, ratio_of_gains
 from experiments.load import ArmRuns, logs, setting_runs
@@ -24,10 +25,6 @@ COMMAND = "python -m experiments.grid"
 MRT = ("mrt_regret_to_go", "mrt_progress", "mrt_log_progress")
 PAPER = ("mrt_online_4", "mrt_offline")
 RIVALS = ("brpo", "igpo", "mig", "dler", "s_grpo", "length_penalty", "grpo", "grpo_exact")
-# The same credit from exact values and from four sampled answers.
-TWINS = {"mrt_progress": "mrt_online_4", "brpo": "brpo_4", "mrt_regret_to_go": "mrt_regret_to_go_4"}
-TWINS |= {"mig": "mig_4"}
-FEWEST_SEEDS = 2
 VOTES = range(1, 11)
 RATIO, PROBABILITY, REGRET = "times the gain", "probability", "normalised regret"
 Found = Iterator[tuple[str, Interval, str]]
@@ -49,6 +46,7 @@ def write_results(runs: Path = RUNS, tables: Path = TABLES, summary: Path = SUMM
     every = [*found.values(), *weak.values()]
     rows = [row for own in every for row in (*arm_rows(own, runs), *_pass_rows(own))]
     write_table(pd.DataFrame(rows, columns=COLUMNS), tables / "grid.csv")
+    write_effects(found, tables / "grid_effects.csv")
     trained = [logs(own, runs) for own in every if own.run.steps]
     if trained:
         kept = ["arm", "base", "seed", "step", "tokens", "silent_groups", "thought_tokens", SCORE]

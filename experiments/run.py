@@ -61,7 +61,9 @@ def make_trainer(run: Run) -> Trainer:
 
 
 def _watch(trainer: Trainer, run: Run, log: list[loop.Row]) -> None:
-    if len(log) % VALIDATE_EVERY == 0:
+    """J on validation problems at every checkpoint; of a tuning run, at those that it is compared by."""
+    compared = len(log) > run.steps - LAST_VALIDATIONS * VALIDATE_EVERY
+    if len(log) % VALIDATE_EVERY == 0 and (compared or not run.tuning):
         log[-1] |= _validated(trainer, run)
 
 

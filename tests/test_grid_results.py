@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from experiments import grid, grid_results, run
+from experiments.grid_effects import write_effects
 from experiments.grid_plan import GRID, SCORE, UNTRAINED, GridRun
 from experiments.grid_results import numbers, on_weak, rivals, write_results
 from experiments.load import ArmRuns
@@ -59,6 +60,22 @@ def test_the_bars():
     }.items():
         assert got[name].value == pytest.approx(value, abs=2e-2), name
         assert got[name].low <= got[name].value <= got[name].high, name
+
+
+def test_each_effect_is_a_difference_of_two_arms(tmp_path):
+    write_effects(FOUND, tmp_path / "effects.csv")
+    table = pd.read_csv(tmp_path / "effects.csv").set_index(["part", "arm", "episodes"])
+    assert len(table) == 2 * (16 + 6 + 5)
+    for row, value in {
+        ("gain", "grpo", 5): 0.1,
+        ("credit", "mrt_regret_to_go", 5): 0.1,
+        ("credit", "mrt_progress", 10): -0.05,
+        ("values", "mrt_progress", 5): 0.2,
+        ("values", "grpo_exact", 10): 0.2,
+    }.items():
+        assert table.loc[row, "value"] == pytest.approx(value, abs=5e-3), row
+        assert table.loc[row, "low"] <= table.loc[row, "value"] <= table.loc[row, "high"]
+    assert set(table.seeds) == {SEEDS}
 
 
 def test_arms_that_are_not_there_yet_are_left_out():
