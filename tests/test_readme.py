@@ -30,6 +30,14 @@ def test_computed_parts_are_up_to_date(page):
     assert "not measured" not in text
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("evidence.gain_ratio", r"\d\.\d\d \[\d\.\d\d, \d\.\d\d\]"), ("house.none", "not measured")],
+)
+def test_a_record_named_in_a_page_becomes_its_number(name, shown):
+    assert re.fullmatch(f"by <!--.*?-->{shown}<!--.*?-->", filled(f"by <!-- {name} -->9<!-- /{name} -->"))
+
+
 def test_the_readme_is_one_screen():
     assert len(README.read_bytes()) <= 7168
 

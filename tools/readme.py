@@ -13,7 +13,7 @@ from tools.notebook_template import ROOT, badges, repository
 from tools.summary import read_summary
 
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "docs" / "claims.md", ROOT / "docs" / "numbers.md")
+PAGES = (README, *(ROOT / "docs" / f"{name}.md" for name in ("claims", "numbers", "choosing")))
 CLAIMS = ROOT / "data/results/claims.csv"
 NOT_MEASURED = "not measured"
 HOSTS = """\
@@ -201,7 +201,10 @@ def claims(table: Path = CLAIMS) -> str:
 
 
 def filled(text: str) -> str:
-    """A page's text with its computed parts, which stand between comments of their names, up to date."""
+    """A page's text with its computed parts up to date: they stand between comments of their names.
+
+    A comment may also name a record of the summary, such as `<!-- evidence.gain_ratio -->`.
+    """
     parts: dict[str, Callable[[], str]] = {
         "notebooks": index,
         "minutes": total,
@@ -218,7 +221,18 @@ def filled(text: str) -> str:
             head, tail = re.split(rf"{start}.*?{end}", text, flags=re.DOTALL)
             gap = "" if name.endswith("minutes") else "\n"
             text = f"{head}{start}{gap}{part()}{gap}{end}{tail}"
-    return text
+    summary = read_summary(ROOT / "data/results/summary.json")
+    return re.sub(
+        r"<!-- (\w+\.\w+) -->.*?<!-- /\1 -->",
+        lambda found: f"<!-- {found[1]} -->{_in_prose(summary, found[1])}<!-- /{found[1]} -->",
+        text,
+    )
+
+
+def _in_prose(summary: dict[str, dict[str, Any]], name: str) -> str:
+    """A recorded number as sentences quote it: ratios with two digits, differences with three."""
+    digits = 2 if name in summary and "times" in summary[name]["unit"] else 3
+    return _shown(summary, name, digits)
 
 
 if __name__ == "__main__":
