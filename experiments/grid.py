@@ -30,7 +30,7 @@ OTHERS = (*SHIPPED, FarOffsets(31))
 
 def execute(grid_run: GridRun) -> None:
     """Do a run from its newest checkpoint on and write its records."""
-    run.execute(grid_run, RUNS, OTHERS)
+    run.execute(grid_run, RUNS, OTHERS, forced=False)
 
 
 if __name__ == "__main__":

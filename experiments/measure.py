@@ -36,7 +36,9 @@ def validate(reasoner: Reasoner, task: RootSearch) -> np.ndarray:
     return found.by_episode(8).mean((0, 1))
 
 
-def test(reasoner: Reasoner, task: RootSearch, others: Sequence[RootSearch]) -> dict[str, np.ndarray]:
+def test(
+    reasoner: Reasoner, task: RootSearch, others: Sequence[RootSearch], forced: bool
+) -> dict[str, np.ndarray]:
     """Per-problem numbers on the test problems of the training task, and J on the other tasks.
 
     Returns:
@@ -50,16 +52,14 @@ def test(reasoner: Reasoner, task: RootSearch, others: Sequence[RootSearch]) -> 
         gold: (problems,).
         trials .. search: what the traces got right, see `recipes.root_search.checks.skills`.
         forced_value, forced_at_tokens, forced_regret_oracle: like their namesakes, for one trace of each
-            problem, lengthened by up to 8 extensions.
+            problem, lengthened by up to 8 extensions; only if `forced`.
         value_<task>: (problems, 9) mean J after 0 .. 8 episodes of each other task.
     """
     found = _tested(reasoner, task)
-    problems, forced = found.problems, _forced(reasoner, task, found)
+    problems = found.problems
     arrays = {
         **_along(found, task),
-        "forced_value": forced.by_episode(EPISODES).mean(1),
-        "forced_at_tokens": forced.by_tokens(TOKEN_GRID),
-        "forced_regret_oracle": np.stack([forced.regret(b) for b in REGRET_BUDGETS], axis=1),
+        **(_forced(reasoner, task, found) if forced else {}),
         "gold": np.array([int(p.answer) for p in problems]),
         **skills(found, reasoner.tokenizer, task),
         **_votes(reasoner, problems, EPISODE_TOKENS * BUDGETS[task.name]),
@@ -103,12 +103,17 @@ def _evaluate(
     return evaluate(reasoner, _prover(reasoner, task), problems, rollouts, _thinking(episodes), ANSWER_TOKENS)
 
 
-def _forced(reasoner: Reasoner, task: RootSearch, found: Evaluation) -> Evaluation:
+def _forced(reasoner: Reasoner, task: RootSearch, found: Evaluation) -> dict[str, np.ndarray]:
     """The first trace of every problem with budget forcing, to the same thinking budget."""
     engine = TransformersEngine(reasoner.model, FORCED_BATCH_TOKENS)
     small = Reasoner(reasoner.model, reasoner.tokenizer, reasoner.template, engine)
     traces = force_on(small, found.traces[:: found.rollouts], _thinking(EPISODES), EXTENSIONS)
-    return assess(reasoner, _prover(reasoner, task), found.problems, traces, ANSWER_TOKENS)
+    forced = assess(reasoner, _prover(reasoner, task), found.problems, traces, ANSWER_TOKENS)
+    return {
+        "forced_value": forced.by_episode(EPISODES).mean(1),
+        "forced_at_tokens": forced.by_tokens(TOKEN_GRID),
+        "forced_regret_oracle": np.stack([forced.regret(b) for b in REGRET_BUDGETS], axis=1),
+    }
 
 
 def _thinking(episodes: int) -> Sampling:

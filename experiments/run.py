@@ -27,15 +27,18 @@ VALIDATE_EVERY = 20
 LAST_VALIDATIONS = 2
 
 
-def execute(run: Run, runs: Path = RUNS, others: Sequence[RootSearch] = SHIPPED) -> None:
-    """Do `run` from its newest checkpoint on and write its records to `runs`; `others` are tested as well."""
+def execute(run: Run, runs: Path = RUNS, others: Sequence[RootSearch] = SHIPPED, forced: bool = True) -> None:
+    """Do `run` from its newest checkpoint on and write its records to `runs`.
+
+    `others` are tested as well, and budget forcing if `forced`.
+    """
     torch.set_num_threads(1)
     trainer = make_trainer(run)
     log: list[loop.Row] = []
     if run.steps:
         log = loop.run(trainer, SCRATCH / run.name, lambda rows: _watch(trainer, run, rows))
     started = time.perf_counter()
-    arrays = {} if run.tuning else test(trainer.policy.reasoner, TASKS[run.task], others)
+    arrays = {} if run.tuning else test(trainer.policy.reasoner, TASKS[run.task], others, forced)
     facts = _facts(run, trainer, log) | {"test_seconds": time.perf_counter() - started}
     write_run(runs / run.name, facts, log, arrays)
     if run.steps:

@@ -88,7 +88,10 @@ def test_runs_differ_from_the_main_set_in_nothing_but_steps_and_stages(arm):
 def test_the_short_measurement_gives_the_numbers_of_the_long_one(monkeypatch):
     monkeypatch.setattr(measure, "_some", lambda task, split, at_least: task.problems["validation"][:3])
     reasoner, task = Reasoner.load(MODELS / "base"), TASKS[curriculum.TASK]
-    whole, part = measure.test(reasoner, task, tuple(TASKS.values())), measure.test_thoughts(reasoner, task)
+    whole, part = (
+        measure.test(reasoner, task, tuple(TASKS.values()), forced=True),
+        measure.test_thoughts(reasoner, task),
+    )
     assert (
         list(part)
         == list(whole)[:8]

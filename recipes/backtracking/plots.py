@@ -102,13 +102,15 @@ def draw_backtracks(runs: Mapping[str, Runs]) -> Figure:
 
 
 def _stack(ax: Axes, row: int, runs: Runs) -> None:
-    """One bar of the shares of `TARGETS`, means over seeds."""
+    """One bar of the shares of `TARGETS`, means over seeds, with the intervals of its inner borders."""
     ahead = [np.sign(run["way_line"] - run["way_right"]) for run in runs]
     start = 0.0
     for side, (label, colour) in zip((-1, 0, 1), TARGETS.items(), strict=True):
-        share = float(np.mean([np.mean(own == side) for own in ahead]))
-        hatch = "//" if side == 0 else ""
-        ax.barh(
-            row, share, 0.66, left=start, color=colour, edgecolor="#222222", lw=0.6, hatch=hatch, label=label
-        )
-        start += share
+        border = np.array([np.mean(own <= side) for own in ahead])
+        found = over_seeds(np.mean, border, seed=0, axes=("seeds",))
+        look = {"color": colour, "edgecolor": "#222222", "lw": 0.6, "hatch": "" if side else "//"}
+        ax.barh(row, found.value - start, 0.66, left=start, label=label, **look)
+        if side < 1:
+            ends = [[found.value - found.low], [found.high - found.value]]
+            ax.errorbar(found.value, row, xerr=ends, color="#111111", capsize=3, lw=1.3)
+        start = found.value
