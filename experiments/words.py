@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
 
 from experiments.records import SCRATCH, TOTALS, write_run
 from experiments.schedule import command_line
+from experiments.words_page import THOUGHTS, write_page
 from experiments.words_plan import (
     ANSWER_TOKENS,
     BUILD,
@@ -28,19 +30,20 @@ from experiments.words_results import write_results
 from mrt_lib import Reasoner, TrainConfig, Trainer
 from mrt_lib.arms import GRPO
 from mrt_lib.engines import Sampling
-from mrt_lib.files import weights_digest
+from mrt_lib.files import weights_digest, write_json
 from mrt_lib.measure.evaluation import Evaluation, evaluate
 from mrt_lib.measure.prover import ExactProver
 from mrt_lib.models import hardware_dtype
 from mrt_lib.provenance import provenance
 from mrt_lib.tasks.base import Problem
+from mrt_lib.thoughts.templates import decode
 from mrt_lib.training import loop
 from mrt_lib.training.config import Imitation
 from mrt_lib.training.lora import LoraSettings
 from recipes.words.model import load_words, warm_model
 from recipes.words.search import Family
 
-VALIDATED, TESTED_PROBLEMS, ROLLOUTS = 12, 24, 4
+VALIDATED, TESTED_PROBLEMS, ROLLOUTS, SHOWN = 12, 24, 4, 10
 VALIDATE_EVERY = 10
 SEED = 77
 
@@ -62,7 +65,10 @@ def execute(run: WordsRun) -> None:
         **{name: sum(row[name] for row in log) for name in TOTALS},
         "provenance": provenance(),
     }
-    write_run(RUNS / run.name, facts, log, {} if run.tuning else test(reasoner))
+    found = {} if run.tuning else tested(reasoner)
+    if found:
+        write_json(RUNS / run.name / THOUGHTS, thoughts(found, reasoner))
+    write_run(RUNS / run.name, facts, log, arrays(found))
     if run.steps and not run.tuning:
         trainer.trained().save(SCRATCH / run.name / "adapter")
 
@@ -100,18 +106,39 @@ def validate(reasoner: Reasoner) -> float:
     return float(np.mean([own.by_episode(4)[..., 4].mean() for own in found]))
 
 
-def test(reasoner: Reasoner) -> dict[str, np.ndarray]:
-    """On the first test problems of every family: values_<family>, (problems, rollouts, 9), J after 0 .. 8
-    episodes; tokens_<family>, (problems, rollouts, 9), what is spent up to there; finished_<family>."""
-    arrays = {}
-    for family in (family for families in TESTED.values() for family in families):
-        found = _evaluated(reasoner, family, family.problems["test"][:TESTED_PROBLEMS], ROLLOUTS)
-        shape = (len(found.problems), found.rollouts)
-        spent = [np.pad(own, (0, 9), mode="edge")[:9] for own in found.tokens]
-        arrays[f"values_{family.name}"] = found.by_episode(8)
-        arrays[f"tokens_{family.name}"] = np.array(spent, dtype=np.int16).reshape(*shape, 9)
-        arrays[f"finished_{family.name}"] = np.array([t.finished for t in found.traces]).reshape(shape)
-    return arrays
+def tested(reasoner: Reasoner) -> dict[str, Evaluation]:
+    """Valued thoughts on the first test problems of every family, by its name."""
+    families = [family for group in TESTED.values() for family in group]
+    return {
+        family.name: _evaluated(reasoner, family, family.problems["test"][:TESTED_PROBLEMS], ROLLOUTS)
+        for family in families
+    }
+
+
+def arrays(found: dict[str, Evaluation]) -> dict[str, np.ndarray]:
+    """values_<family>, (problems, rollouts, 9), J after 0 .. 8 episodes; tokens_<family>, (problems,
+    rollouts, 9), what is spent up to there; finished_<family>, (problems, rollouts)."""
+    kept = {}
+    for name, own in found.items():
+        shape = (len(own.problems), own.rollouts)
+        spent = [np.pad(tokens, (0, 9), mode="edge")[:9] for tokens in own.tokens]
+        kept[f"values_{name}"] = own.by_episode(8)
+        kept[f"tokens_{name}"] = np.array(spent, dtype=np.int16).reshape(*shape, 9)
+        kept[f"finished_{name}"] = np.array([t.finished for t in own.traces]).reshape(shape)
+    return kept
+
+
+def thoughts(found: dict[str, Evaluation], reasoner: Reasoner) -> list[dict[str, Any]]:
+    """The first thought on each of ten test problems, drawn by `SEED`: the same ones for every run."""
+    drawn = [(name, i) for name, own in found.items() for i in range(len(own.problems))]
+    rng, kept = np.random.default_rng(SEED), []
+    for name, i in (drawn[at] for at in sorted(rng.permutation(len(drawn))[:SHOWN])):
+        problem, trace = found[name].problems[i], found[name].traces[i * found[name].rollouts]
+        episodes = [decode(reasoner.tokenizer, trace.episode(j)) for j in range(trace.n_episodes)]
+        about = {"family": name, "question": problem.question, "answer": problem.answer}
+        values = [round(float(value), 4) for value in trace.values]
+        kept.append({**about, "episodes": episodes, "values": values, "finished": trace.finished})
+    return kept
 
 
 def _evaluated(reasoner: Reasoner, family: Family, problems: list[Problem], rollouts: int) -> Evaluation:
@@ -123,4 +150,4 @@ if __name__ == "__main__":
     dtype, reason = hardware_dtype()
     if dtype != "bfloat16":
         sys.exit(f"runs to be compared compute in bfloat16, but {reason}: use another machine")
-    command_line("experiments.words", __doc__, plan, execute, write_results)
+    command_line("experiments.words", __doc__, plan, execute, write_results, write_page)

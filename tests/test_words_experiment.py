@@ -8,9 +8,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from experiments import words, words_plan
+from experiments import words, words_page, words_plan
 from experiments.records import read_arrays
+from experiments.words import SHOWN
+from experiments.words_page import THOUGHTS
 from experiments.words_plan import BUILD, FIRST, KNOBS, STEPS, TASK, TESTED, WordsRun, plan
+from mrt_lib.files import write_json
 from mrt_lib.reasoner import Reasoner
 from recipes.words.model import language_model
 from recipes.words.search import PairSum
@@ -103,3 +106,26 @@ def test_a_run_in_miniature_is_recorded_whole(arm, tiny, tmp_path, monkeypatch):
     assert set(arrays) == {f"{kind}_{name}" for kind in ("values", "tokens", "finished") for name in families}
     assert arrays["values_pair_sum_6_12"].shape == arrays["tokens_pair_sum_6_12"].shape == (2, 4, 9)
     assert (np.diff(arrays["tokens_equation_15_5"].astype(int), axis=2) >= 0).all()
+    shown = json.loads((tmp_path / "runs" / run.name / THOUGHTS).read_text())
+    assert len(shown) == SHOWN
+    assert all(len(own["values"]) == len(own["episodes"]) + 1 for own in shown)
+
+
+def test_the_page_shows_the_same_ten_problems_before_and_after(tmp_path, monkeypatch):
+    about = {
+        "family": "pair_sum_6_12",
+        "question": "Which two add up?",
+        "answer": "3 and 4",
+        "finished": True,
+    }
+    thoughts = [{**about, "episodes": ["Try 3 and 5.\n"], "values": [0.1, 0.25]}] * SHOWN
+    best = WordsRun("grpo", True, 1e-4, 5)
+    monkeypatch.setattr(words_page, "chosen", lambda arm, _: best if arm == "grpo" else None)
+    for one in (words_plan.UNTRAINED, replace(best, seed=0)):
+        words_page.write_page(tmp_path, tmp_path / "traces.md")
+        assert not (tmp_path / "traces.md").exists()
+        write_json(tmp_path / one.name / THOUGHTS, thoughts)
+    words_page.write_page(tmp_path, tmp_path / "traces.md")
+    page = (tmp_path / "traces.md").read_text()
+    assert page.count("Which two add up?") == SHOWN
+    assert page.count("> Try 3 and 5. **0.25**") == 2 * SHOWN
