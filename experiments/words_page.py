@@ -17,7 +17,7 @@ HEAD = """\
 
 Test problems of the pretrained language model that thinks in words, drawn by a seed and not by hand, and
 for each the first thought of every model (training seed 0). The number behind an episode is J after it,
-exact: the probability that the model is right if it is stopped there. Written by `python -m experiments.words`.
+exact: the probability that the model is right if it is stopped there. By `python -m experiments.words`.
 """
 
 
