@@ -31,17 +31,22 @@ Found = Iterator[tuple[str, Interval, str]]
 
 
 def by_arm(runs: Path = RUNS, base: str = "base") -> dict[str, ArmRuns]:
-    """Arm to its tested seeds from one base, "untrained" among them; arms without any are left out."""
+    """Arm to its tested seeds from one base, "untrained" among them; arms with too few are left out."""
     arms = GRID if base == "base" else ON_WEAK
     settings = {"untrained": UNTRAINED} | {arm: best for arm in arms if (best := chosen(arm, runs))}
     found = {arm: setting_runs(replace(own, base=base), runs) for arm, own in settings.items()}
-    return {arm: own for arm, own in found.items() if own}
+    return {arm: own for arm, own in found.items() if own and len(own.seeds) >= _fewest(arm)}
+
+
+def _fewest(arm: str) -> int:
+    """The untrained model is one."""
+    return 1 if arm == "untrained" else FEWEST_SEEDS
 
 
 def write_results(runs: Path = RUNS, tables: Path = TABLES, summary: Path = SUMMARY) -> None:
-    """The tables from the first tested run on, numbers from two common seeds on."""
+    """Tables and numbers of the arms that have `FEWEST_SEEDS` seeds."""
     found, weak = by_arm(runs), by_arm(runs, "weak")
-    if not found:
+    if len(found) < 2:
         return
     every = [*found.values(), *weak.values()]
     rows = [row for own in every for row in (*arm_rows(own, runs), *_pass_rows(own))]

@@ -169,15 +169,14 @@ ROADMAP = {
     "05": (5, 1, "your own\nmodel", ()),
     "06": (4, 2, "STaR and\nbacktracking", ()),
     "07": (3, 0, "votes and\nlonger thoughts", ()),
-    "08": (5, 2, "which claims\nhold here", ("09",)),
-    "09": (6, 2, "the field\nside by side", ()),
+    "08": (5, 2, "which claims\nhold here", ()),
     "90": (5, 0, "appendix:\nthe evidence", ()),
 }
 
 
 def draw_roadmap(ax: Axes | None = None) -> Axes:
     """The notebooks as boxes, with arrows to those that build on them."""
-    ax = ax or plt.subplots(figsize=(10.4, 3.4))[1]
+    ax = ax or plt.subplots(figsize=(9.6, 3.4))[1]
     box = {"boxstyle": "round,pad=0.4", "facecolor": "#e8eef6", "edgecolor": "#333333"}
     look = {"ha": "center", "va": "center", "fontsize": 9, "bbox": box}
     drawn = {n: ax.text(x, y, f"{n}\n{text}", **look) for n, (x, y, text, _) in ROADMAP.items()}
@@ -186,7 +185,7 @@ def draw_roadmap(ax: Axes | None = None) -> Axes:
             ends = {"patchA": drawn[number].get_bbox_patch(), "patchB": drawn[other].get_bbox_patch()}
             line = {"arrowstyle": "->", "color": "#555555", **ends}
             ax.annotate("", ROADMAP[other][:2], (x, y), arrowprops=line)
-    ax.set(xlim=(-0.5, 6.5), ylim=(-0.5, 2.5))
+    ax.set(xlim=(-0.5, 5.5), ylim=(-0.5, 2.5))
     ax.axis("off")
     return ax
 

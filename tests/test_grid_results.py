@@ -95,15 +95,14 @@ def test_tables_of_a_run_in_miniature(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.measure._some", lambda task, split, _: task.problems[split][:2])
     own = GridRun("grpo", True, 1e-3, 0, steps=1)
     monkeypatch.setattr(grid_results, "chosen", lambda arm, _: own if arm == "grpo" else None)
-    write_results(tmp_path / "runs", tmp_path, tmp_path / "summary.json")
-    assert not (tmp_path / "grid.csv").exists()
-    for one in (UNTRAINED, own, replace(own, seed=1)):
+    for one in (UNTRAINED, own, *(replace(own, seed=n) for n in (1, 2))):
+        assert not (tmp_path / "grid.csv").exists()
         grid.execute(one)
-    write_results(tmp_path / "runs", tmp_path, tmp_path / "summary.json")
+        write_results(tmp_path / "runs", tmp_path, tmp_path / "summary.json")
     table = pd.read_csv(tmp_path / "grid.csv")
     assert set(table.arm) == {"untrained", "grpo"}
     assert {"pass_at_k", "J_root_search_31_far", "regret_oracle"} <= set(table.metric)
     passed = table[(table.arm == "grpo") & (table.metric == "pass_at_k")].value
     assert len(passed) == 10
     assert passed.is_monotonic_increasing
-    assert set(pd.read_csv(tmp_path / "grid_training.csv").seed) == {0, 1}
+    assert set(pd.read_csv(tmp_path / "grid_training.csv").seed) == {0, 1, 2}
