@@ -35,12 +35,11 @@ def by_arm(runs: Path = RUNS, base: str = "base") -> dict[str, ArmRuns]:
     arms = GRID if base == "base" else ON_WEAK
     settings = {"untrained": UNTRAINED} | {arm: best for arm in arms if (best := chosen(arm, runs))}
     found = {arm: setting_runs(replace(own, base=base), runs) for arm, own in settings.items()}
-    return {arm: own for arm, own in found.items() if own and len(own.seeds) >= _fewest(arm)}
-
-
-def _fewest(arm: str) -> int:
-    """The untrained model is one."""
-    return 1 if arm == "untrained" else FEWEST_SEEDS
+    return {
+        arm: own
+        for arm, own in found.items()
+        if own and (arm == "untrained" or len(own.seeds) >= FEWEST_SEEDS)
+    }
 
 
 def write_results(runs: Path = RUNS, tables: Path = TABLES, summary: Path = SUMMARY) -> None:
@@ -53,10 +52,9 @@ def write_results(runs: Path = RUNS, tables: Path = TABLES, summary: Path = SUMM
     write_table(pd.DataFrame(rows, columns=COLUMNS), tables / "grid.csv")
     write_effects(found, tables / "grid_effects.csv")
     trained = [logs(own, runs) for own in every if own.run.steps]
-    if trained:
-        kept = ["arm", "base", "seed", "step", "tokens", "silent_groups", "thought_tokens", SCORE]
-        frame = pd.concat(trained, ignore_index=True).dropna(subset=SCORE)
-        write_table(frame[kept], tables / "grid_training.csv")
+    kept = ["arm", "base", "seed", "step", "tokens", "silent_groups", "thought_tokens", SCORE]
+    frame = pd.concat(trained, ignore_index=True).dropna(subset=SCORE)
+    write_table(frame[kept], tables / "grid_training.csv")
     for name, interval, unit in (*numbers(found), *rivals(found), *on_weak(weak)):
         record(f"grid.{name}", interval, unit, COMMAND, summary)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments.palette import LABELS
 from experiments.words_plan import FIRST, RUNS, UNTRAINED, chosen
+from mrt_lib.files import write_text
 
 PAGE, THOUGHTS = Path("docs/traces.md"), "thoughts.json"
 HEAD = """\
@@ -27,7 +28,7 @@ def write_page(runs: Path = RUNS, page: Path = PAGE) -> None:
     paths = {arm: runs / replace(own, seed=0).name / THOUGHTS for arm, own in settings.items()}
     found = {arm: json.loads(path.read_text()) for arm, path in paths.items() if path.exists()}
     if "untrained" in found and len(found) > 1:
-        page.write_text("\n".join([HEAD, *_problems(found)]))
+        write_text(page, "\n".join([HEAD, *_problems(found)]))
 
 
 def _problems(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
